@@ -1,0 +1,46 @@
+"""Links that sign a person in once, as a terminal prints them."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models.functions import Now
+
+from explorer.models import SignInLink
+
+LASTS = timedelta(hours=12)
+ADMIN = "admin"
+
+
+def ensure_admin() -> User:
+    """The first administrator, who has no password until one is set."""
+    user, made = User.objects.get_or_create(username=ADMIN, defaults={"is_staff": True, "is_superuser": True})
+    if made:
+        user.set_unusable_password()
+        user.save()
+    return user
+
+
+@transaction.atomic
+def make_link(user: User) -> str:
+    """Returns the token; links made earlier for the same person no longer work."""
+    SignInLink.objects.filter(user=user, used_at__isnull=True).delete()
+    SignInLink.objects.filter(expires_at__lt=Now()).delete()
+    token = secrets.token_urlsafe(32)
+    SignInLink.objects.create(digest=_digest(token), user=user, expires_at=Now() + LASTS)
+    return token
+
+
+@transaction.atomic
+def use_link(token: str) -> User | None:
+    """Of two that use a link at once one is signed in."""
+    fresh = SignInLink.objects.filter(digest=_digest(token), used_at__isnull=True, expires_at__gt=Now())
+    if not fresh.filter(user__is_active=True).update(used_at=Now()):
+        return None
+    return SignInLink.objects.select_related("user").get(digest=_digest(token)).user
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,37 @@
+"""The web application: pages by WSGI on threads, streams by ASGI, and the hub's life."""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
+django.setup()
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402  the handlers need the apps to be ready
+
+from explorer.hub import hub  # noqa: E402
+from explorer.pages import Pages, Receive, Scope, Send  # noqa: E402
+
+STREAMS = "/events/"
+
+pages = Pages()
+streams = ASGIHandler()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+    elif scope["type"] == "http":
+        await (streams if scope["path"] == STREAMS else pages)(scope, receive, send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            hub.start()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await hub.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,37 @@
+"""All input from people, the query strings of GET requests too."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from explorer.models.jobs import JobState
+
+MOST_JOBS = 100  # that one stream carries
+
+
+class JobFilter(forms.Form):
+    state = forms.ChoiceField(choices=[("", "all"), *JobState.choices], required=False)
+    below = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+
+
+class StreamForm(forms.Form):
+    """`?job=1&job=2`, and where a stream that was cut off goes on: `job:attempt:length,…`."""
+
+    job = forms.TypedMultipleChoiceField(coerce=int)
+    last_event_id = forms.RegexField(r"(\d{1,18}:\d{1,9}:\d{1,18},?)*", required=False, strip=True)
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        ids = [value for value in data.getlist("job") if value.isascii() and value.isdecimal() and len(value) < 19]
+        self.fields["job"].choices = [(value, value) for value in ids[:MOST_JOBS]]  # type: ignore[attr-defined]
+
+    def clean_last_event_id(self) -> dict[int, tuple[int, int]]:
+        places = {}
+        for part in filter(None, self.cleaned_data["last_event_id"].split(",")):
+            try:
+                job, attempt, length = map(int, part.split(":"))
+            except ValueError:
+                raise ValidationError("This is no place in a stream.") from None
+            places[job] = (attempt, length)
+        return places

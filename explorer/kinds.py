@@ -1,0 +1,44 @@
+"""The kinds of job there are: what the web process must know of them without importing their bodies."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    INTERACTIVE = "interactive"  # somebody waits: steer, search, ablate
+    BATCH = "batch"  # nobody waits: train, collect, map
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    title: str  # as a person reads it in a list
+    queue: Queue
+    body: str  # "module.function", imported by a worker alone; takes an Attempt, returns a result or None
+    plan: str = ""  # "module.function" that returns the children; the body then follows them
+    watched: bool = False  # stops when nobody looks at its stream
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def register(*kinds: Kind) -> None:
+    for kind in kinds:
+        if _KINDS.setdefault(kind.name, kind) != kind:
+            raise ValueError(f"two kinds of job are called {kind.name!r}")
+
+
+def get(name: str) -> Kind:
+    if name not in _KINDS:
+        raise LookupError(f"no kind of job is called {name!r}; there are {', '.join(sorted(_KINDS))}")
+    return _KINDS[name]
+
+
+def title(name: str) -> str:
+    """A row may outlive its kind."""
+    return _KINDS[name].title if name in _KINDS else name
+
+
+register(
+    Kind("diagnose", "Check this installation", Queue.INTERACTIVE, "explorer.work.diagnose.run"),
+)

@@ -1,0 +1,203 @@
+"""All settings, read from the environment. Importing this starts nothing and imports no torch."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from explorer import env, secret_key
+from explorer.places import Places
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where
+
+PLACES = Places(env.path("EXPLORER_DATA", BASE_DIR / "var", "the data folder: rows, artifacts, logs, the secret key"))
+HOST = env.text("EXPLORER_HOST", "127.0.0.1", "the address that `manage.py up` listens on")
+PORT = env.integer("PORT", 8000, "the port that `manage.py up` listens on", least=1, most=65_535)
+
+# How much
+
+WEB_PROCESSES = env.integer("EXPLORER_WEB_PROCESSES", 2, "web processes that `manage.py up` starts", least=1, most=64)
+PAGE_THREADS = env.integer("EXPLORER_PAGE_THREADS", 4, "pages that one web process renders at once", least=1, most=64)
+JOB_THREADS = env.integer("EXPLORER_JOB_THREADS", 4, "interactive jobs that one worker runs at once", least=1, most=64)
+
+# Safety
+
+PRODUCTION = env.flag("EXPLORER_PRODUCTION", False, "served to others over HTTPS: nothing is generated or guessed")
+DEBUG = env.flag("EXPLORER_DEBUG", False, "Django's debug pages; never together with EXPLORER_PRODUCTION")
+SECRET_KEY = env.secret("EXPLORER_SECRET_KEY", "signs sessions; generated into the data folder where unset")
+ALLOWED_HOSTS = list(
+    env.names("EXPLORER_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), "host names that are answered, by commas")
+)
+
+if PRODUCTION and DEBUG:
+    raise ImproperlyConfigured("EXPLORER_DEBUG and EXPLORER_PRODUCTION: debug pages show settings and source to anyone")
+if PRODUCTION and not SECRET_KEY:
+    raise ImproperlyConfigured("EXPLORER_SECRET_KEY: in production it must be set; `openssl rand -base64 64` makes one")
+SECRET_KEY = SECRET_KEY or secret_key.read_or_make(PLACES.secret_key)
+
+# Rows
+
+_database = env.database(
+    "DATABASE_URL", "PostgreSQL's address; where unset, an embedded one in the data folder is used"
+)
+EMBEDDED_POSTGRES = _database is None
+EMBEDDED_USER = EMBEDDED_NAME = "explorer"
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **(_database or {"NAME": EMBEDDED_NAME, "USER": EMBEDDED_USER, "HOST": str(PLACES.socket), "OPTIONS": {}}),
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_HEALTH_CHECKS": True,  # the pool hands out no connection that a restarted server has cut
+        "CONN_MAX_AGE": 0,  # the pool keeps connections; Django must not keep them too
+    }
+}
+DATABASES["default"]["OPTIONS"]["pool"] = {
+    # Every thread that serves a page or runs a job, and the few that watch over them.
+    "min_size": 1,
+    "max_size": env.integer(
+        "EXPLORER_DB_CONNECTIONS",
+        max(PAGE_THREADS, JOB_THREADS) + 4,
+        "PostgreSQL connections that one process may hold",
+        least=4,
+        most=200,
+    ),
+    # Long enough to sit out a restart of the server: a page waits for it rather than fails.
+    "timeout": env.seconds("EXPLORER_DB_PATIENCE", 10, "how long a page or job waits for PostgreSQL"),
+    "name": "explorer",
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Files
+
+ARTIFACT_STORAGE = env.json_object(
+    "EXPLORER_ARTIFACT_STORAGE",
+    'another place for artifacts, as JSON for Django\'s STORAGES: {"BACKEND": …, "OPTIONS": {…}}',
+)
+STATIC_URL = "/static/"
+STATIC_ROOT = PLACES.static
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing is stored by Django's own means
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "artifacts": ARTIFACT_STORAGE
+    or {"BACKEND": "explorer.artifacts.AtomicFileStorage", "OPTIONS": {"location": str(PLACES.artifacts)}},
+}
+
+# Jobs (the row is the truth, the message a doorbell: actions/jobs.py)
+
+JOB_LEASE = env.seconds("EXPLORER_JOB_LEASE", 30, "after so long without a heartbeat a worker counts as dead")
+JOB_HEARTBEAT = env.seconds("EXPLORER_JOB_HEARTBEAT", 10, "how often a worker renews the lease of its jobs")
+JOB_SWEEP = env.seconds("EXPLORER_JOB_SWEEP", 5, "how often lost messages and dead workers are looked for")
+JOB_FAILURES = 3  # the third failure parks a job
+if JOB_HEARTBEAT * 2 > JOB_LEASE:
+    raise ImproperlyConfigured(
+        f"EXPLORER_JOB_HEARTBEAT={JOB_HEARTBEAT:g}: one missed heartbeat would lose a job; "
+        f"at most half of EXPLORER_JOB_LEASE ({JOB_LEASE:g}) is allowed"
+    )
+JOB_KINDS = ["explorer.kinds"]  # modules that register kinds of job
+
+_broker = env.broker("CELERY_BROKER_URL", "Redis or RabbitMQ; where unset, messages are files in the data folder")
+EMBEDDED_BROKER = _broker is None
+CELERY_BROKER_URL = _broker or "files://localhost"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"folder": str(PLACES.broker), "polling_interval": 0.1}
+    if EMBEDDED_BROKER
+    # Without limits a form that is posted while Redis is away would hang until the kernel gives up.
+    else {"socket_timeout": 5, "socket_connect_timeout": 1, "retry_on_timeout": False, "max_retries": 0}
+)
+CELERY_BROKER_CONNECTION_TIMEOUT = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for ever
+CELERY_TASK_PUBLISH_RETRY = False  # the sweeper rings again; a page does not wait
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # it leaves a file for each dead worker in a broker of files
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # the row knows who runs what
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+
+# Application
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "explorer",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "explorer.urls"
+WSGI_APPLICATION = None
+ASGI_APPLICATION = "explorer.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+# People
+
+LOGIN_URL = reverse_lazy("sign_in")
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_NAME = (
+    f"explorer_{PORT}"  # cookies know no ports: two explorers on one host must not sign each other out
+)
+SESSION_COOKIE_AGE = 14 * 86_400
+CSRF_COOKIE_NAME = f"explorer_csrf_{PORT}"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked for from inside, over plain HTTP
+SECURE_HSTS_SECONDS = 365 * 86_400 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if PRODUCTION else []
+X_FRAME_OPTIONS = "DENY"
+
+# What is said
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.text("EXPLORER_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR").upper(),
+    },
+    # Two lines for every job, at INFO, of which ours says more.
+    "loggers": {name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.worker.strategy")},
+}

@@ -1,0 +1,27 @@
+from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_not_required
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+
+from explorer.forms import StreamForm
+from explorer.streams import JobStream
+
+
+@login_not_required  # a redirect to a form is no answer to an EventSource; refused below
+async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """One stream for all jobs that a page shows: /events/?job=1&job=2"""
+    user = await request.auser()
+    if not user.is_authenticated:
+        return HttpResponse("Sign in to follow jobs.", status=401, content_type="text/plain")
+    data = request.GET.copy()
+    data.setdefault("last_event_id", request.headers.get("Last-Event-ID", ""))
+    form = StreamForm(data)
+    if not form.is_valid():
+        return HttpResponseBadRequest("Name the jobs to follow: ?job=1&job=2", content_type="text/plain")
+    stream = JobStream(form.cleaned_data["job"], form.cleaned_data["last_event_id"])
+    # Streams last; held through one, a few of them would empty the pool and every page would wait.
+    await sync_to_async(connections.close_all)()
+    response = StreamingHttpResponse(stream.events(), content_type="text/event-stream")
+    response["Cache-Control"] = "no-cache, no-transform"
+    response["X-Accel-Buffering"] = "no"
+    return response

@@ -1,0 +1,72 @@
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from explorer.actions import jobs as job_actions
+from explorer.forms import JobFilter
+from explorer.queries import jobs as job_queries
+from explorer.views import access
+
+
+@require_safe
+def jobs(request: HttpRequest) -> HttpResponse:
+    form = JobFilter(request.GET)
+    chosen = form.cleaned_data if form.is_valid() else {"state": "", "below": None}
+    page = job_queries.listing(chosen["state"], chosen["below"])
+    return render(request, "jobs/jobs.html", {"form": form, "page": page, "state": chosen["state"]})
+
+
+@require_safe
+def job(request: HttpRequest, job_id: int) -> HttpResponse:
+    return render(request, "jobs/job.html", _job_context(request, job_id))
+
+
+@require_safe
+def job_row(request: HttpRequest, job_id: int) -> HttpResponse:
+    return render(request, "jobs/row.html", {"job": access.job_to_see(request, job_id)})
+
+
+@require_safe
+def job_panel(request: HttpRequest, job_id: int) -> HttpResponse:
+    return render(request, "jobs/panel.html", _job_context(request, job_id))
+
+
+@require_POST
+def job_cancel(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
+    access.job_to_change(request, job_id)
+    try:
+        job_actions.cancel(job_id)
+    except job_actions.NotPossible as why:
+        messages.error(request, str(why))
+    return redirect("job", job_id)
+
+
+@require_POST
+def job_retry(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
+    access.job_to_change(request, job_id)
+    try:
+        queued = job_actions.retry(job_id)
+    except job_actions.NotPossible as why:
+        messages.error(request, str(why))
+        return redirect("job", job_id)
+    return redirect("job", queued.pk)
+
+
+@require_POST
+def diagnose(request: HttpRequest) -> HttpResponseRedirect:
+    access.require_staff(request)
+    assert isinstance(request.user, User)
+    started = job_actions.start("diagnose", by=request.user)
+    return redirect("job", started.pk)
+
+
+def _job_context(request: HttpRequest, job_id: int) -> dict[str, object]:
+    job = access.job_to_see(request, job_id)
+    return {
+        "job": job,
+        "children": job_queries.children(job),
+        "may_change": access.may_change(request.user, job),
+        "may_debug": request.user.is_staff,
+    }

@@ -1,0 +1,1 @@
+"""Sparse autoencoders in torch and numpy: tensors in, tensors out. Knows nothing of Django, rows or users."""
