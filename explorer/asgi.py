@@ -22,7 +22,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(receive, send)
     elif scope["type"] == "http":
-        await (streams if scope["path"] == STREAMS else pages)(scope, receive, send)
+        if scope["path"] == STREAMS:
+            await streams(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -6,12 +6,10 @@ parse (which ends the worker), and takes a message by moving it to the system's 
 """
 
 import contextlib
-import json
 import logging
 import os
 import time
 import uuid
-from functools import cached_property
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -23,8 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class Channel(filesystem.Channel):
-    @cached_property
+    @property
     def folder(self) -> Path:
+        """Made anew where somebody has removed it meanwhile."""
         folder = Path(self.connection.client.transport_options["folder"])
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -53,10 +52,10 @@ class Channel(filesystem.Channel):
             except FileNotFoundError:
                 continue
             try:
-                return loads(taken.read_bytes().decode())
-            except (ValueError, json.JSONDecodeError):
-                # Some other program's half-written file. The row it stood for is rung again.
-                log.warning("%s holds no message; thrown away", path)
+                return _message(taken.read_bytes())
+            except ValueError as wrong:
+                # Half a file, or another program's. The row that it stood for is rung for again.
+                log.warning("%s holds no message (%s); thrown away", path, wrong)
             finally:
                 taken.unlink(missing_ok=True)
         raise Empty
@@ -75,12 +74,22 @@ class Channel(filesystem.Channel):
     def _waiting(self, queue: str) -> list[Path]:
         """The queue's messages, oldest first. Drafts and taken ones start with a dot."""
         ending = f".{queue}.msg"
-        try:
-            names = os.listdir(self.folder)
-        except FileNotFoundError:  # somebody emptied the folder under us
-            del self.folder
-            return []
-        return [self.folder / name for name in sorted(names) if name.endswith(ending) and not name.startswith(".")]
+        folder = self.folder
+        names = sorted(os.listdir(folder))
+        return [folder / name for name in names if name.endswith(ending) and not name.startswith(".")]
+
+
+def _message(content: bytes) -> dict[str, Any]:
+    message = loads(content.decode())
+    if not isinstance(message, dict):
+        raise ValueError("no object")
+    parts = ("body", str), ("headers", dict), ("properties", dict)
+    for name, kind in parts:
+        if not isinstance(message.get(name), kind):
+            raise ValueError(f"no {name}")
+    if not isinstance(message["properties"].get("delivery_info"), dict):
+        raise ValueError("no delivery_info")
+    return message
 
 
 class Transport(filesystem.Transport):

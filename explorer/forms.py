@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 
 from explorer.models.jobs import JobState
 
@@ -19,7 +18,7 @@ class StreamForm(forms.Form):
     """`?job=1&job=2`, and where a stream that was cut off goes on: `job:attempt:length,…`."""
 
     job = forms.TypedMultipleChoiceField(coerce=int)
-    last_event_id = forms.RegexField(r"(\d{1,18}:\d{1,9}:\d{1,18},?)*", required=False, strip=True)
+    last_event_id = forms.RegexField(r"\A(\d{1,18}:\d{1,9}:\d{1,18}(,|\Z))*\Z", required=False, strip=True)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
@@ -29,9 +28,6 @@ class StreamForm(forms.Form):
     def clean_last_event_id(self) -> dict[int, tuple[int, int]]:
         places = {}
         for part in filter(None, self.cleaned_data["last_event_id"].split(",")):
-            try:
-                job, attempt, length = map(int, part.split(":"))
-            except ValueError:
-                raise ValidationError("This is no place in a stream.") from None
+            job, attempt, length = map(int, part.split(":"))
             places[job] = (attempt, length)
         return places

@@ -64,7 +64,7 @@ def die(attempt: Attempt) -> None:
 
 def fail(attempt: Attempt) -> None:
     attempt.emit("before it fails")
-    raise RuntimeError(attempt.arguments.get("say", "this always fails"))
+    raise RuntimeError("no \x00 such \ud800 thing")
 
 
 def refuse(attempt: Attempt) -> None:

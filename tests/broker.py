@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
+from kombu import pools
 
 from explorer.celery_app import app
 
 
 @contextmanager
 def used(url: str) -> Iterator[None]:
-    options = {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0}
+    options: dict[str, object] = {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0}
     _point(url, options)
     try:
         yield
@@ -19,10 +20,7 @@ def used(url: str) -> Iterator[None]:
 
 
 def _point(url: str, options: dict[str, object]) -> None:
-    if app._pool is not None:
-        app._pool.force_close_all()
-    app._pool = None
-    app.amqp.__dict__.pop("producer_pool", None)
-    app.amqp._producer_pool = None
+    pools.reset()
+    app._pool = app.amqp._producer_pool = None
     app.conf.update(broker_url=url, broker_transport_options=options)
     app.conf.broker_read_url = app.conf.broker_write_url = url

@@ -24,7 +24,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def until(look: Callable[[], T], within: float = 20.0, every: float = 0.02) -> T:
+def until(look: Callable[[], T], within: float = 30.0, every: float = 0.02) -> T:
     """Waits for something true, and says what it last saw."""
     deadline = time.monotonic() + within
     while True:

@@ -13,9 +13,10 @@ if "EXPLORER_TEST_SESSION" not in os.environ:
         os.environ.setdefault(f"EXPLORER_JOB_{name}", value)
 
 from explorer.settings import *  # noqa: F403
-from explorer.settings import JOB_KINDS, STORAGES
+from explorer.settings import JOB_KINDS, STATIC_ROOT, STORAGES
 
 JOB_KINDS = [*JOB_KINDS, "tests.kinds"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes 0.3 s by design
-if "EXPLORER_COLLECTED" not in os.environ:  # in-process tests find files without a manifest
-    STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+# Scripts are found where they lie, without collecting them first; tests/e2e serves them as `up` does.
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ REPORT = """
 
 def report(job: Job, text: str) -> Standing:
     """Writes the job's progress and appends to its text, tells the streams, and says how it stands."""
-    values = {
+    values: dict[str, Any] = {
         "id": job.pk,
         "attempt": job.attempt,
         "done": job.done,

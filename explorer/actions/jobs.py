@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Greatest, Least, Now
+from django.db.models.functions import Least, Now
 
 from explorer import doorbell, kinds
 from explorer.events import publish_progress
@@ -123,7 +123,7 @@ def retry(job_id: int) -> Job:
 def keep_watching(job_ids: Iterable[int]) -> None:
     """A stream shows these jobs; those of a watched kind may go on."""
     watched = Job.objects.filter(pk__in=list(job_ids), state__in=UNFINISHED, watched_until__isnull=False)
-    watched.update(watched_until=Greatest(F("watched_until"), Now() + WATCH_LEASE))
+    watched.update(watched_until=Now() + WATCH_LEASE)
 
 
 def stop_watching(job_ids: Iterable[int]) -> None:
@@ -156,15 +156,15 @@ def settle(parent_id: int) -> None:
     if parent.state != JobState.WAITING or parent.children.filter(state__in=UNFINISHED).exists():
         return
     failed = parent.children.filter(state=JobState.FAILED).order_by("pk").first()
-    parent.not_before = parent.rung_at = Now()  # type: ignore[assignment]
+    parent.not_before = parent.rung_at = Now()
     parent.rings = 0
     if parent.cancel_requested:
-        parent.state, parent.finished_at = JobState.CANCELLED, Now()  # type: ignore[assignment]
+        parent.state, parent.finished_at = JobState.CANCELLED, Now()
     elif failed:
-        parent.state, parent.finished_at = JobState.FAILED, Now()  # type: ignore[assignment]
+        parent.state, parent.finished_at = JobState.FAILED, Now()
         parent.error = f"Part {failed.pk} of this job failed: {failed.error}"
     elif parent.children.filter(state=JobState.CANCELLED).exists():
-        parent.state, parent.finished_at = JobState.CANCELLED, Now()  # type: ignore[assignment]
+        parent.state, parent.finished_at = JobState.CANCELLED, Now()
     else:
         parent.state = JobState.QUEUED
         transaction.on_commit(partial(doorbell.ring, parent))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 
 from explorer.models import Job
 from explorer.models.jobs import UNFINISHED, JobState
@@ -50,18 +50,20 @@ def with_progress(jobs: list[Job]) -> list[Job]:
     """A waiting job is as far as its children are together."""
     waiting = {job.pk: job for job in jobs if job.state == JobState.WAITING}
     if waiting:
-        sums = Job.objects.filter(parent__in=waiting).values("parent").annotate(
-            done=Sum("done"),
-            total=Sum("total"),
-            ended=Count("pk", filter=~Q(state__in=UNFINISHED)),
+        q = Job.objects.filter(parent__in=waiting).values("parent").order_by()
+        sums = q.annotate(
             parts=Count("pk"),
-            known=Count("pk", filter=Q(total__gt=0)),
-        )  # fmt: skip
-        for row in sums.values("parent", "done", "total", "ended", "parts", "known", "children__unit"):
-            job = waiting[row["parent"]]
-            if row["known"] == row["parts"]:
-                job.done, job.total = row["done"], row["total"]
-                job.unit = job.unit or job.children.values_list("unit", flat=True)[0]
-            else:  # a child that has not started does not know how much it will be
-                job.done, job.total, job.unit = row["ended"], row["parts"], "parts"
+            ended=Count("pk", filter=~Q(state__in=UNFINISHED)),
+            sized=Count("pk", filter=Q(total__gt=0)),
+            all_done=Sum("done"),
+            all_total=Sum("total"),
+            any_unit=Max("unit"),
+        )
+        columns = ("parent", "parts", "ended", "sized", "all_done", "all_total", "any_unit")
+        for parent, parts, parts_ended, parts_sized, done, total, unit in sums.values_list(*columns):
+            job = waiting[parent]
+            if parts_sized == parts:
+                job.done, job.total, job.unit = done, total, unit
+            else:  # a child that does not say how much it will be
+                job.done, job.total, job.unit = parts_ended, parts, "parts"
     return jobs

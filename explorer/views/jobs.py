@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,7 +15,7 @@ from explorer.views import access
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     form = JobFilter(request.GET)
-    chosen = form.cleaned_data if form.is_valid() else {"state": "", "below": None}
+    chosen: dict[str, Any] = form.cleaned_data if form.is_valid() else {"state": "", "below": None}
     page = job_queries.listing(chosen["state"], chosen["below"])
     return render(request, "jobs/jobs.html", {"form": form, "page": page, "state": chosen["state"]})
 

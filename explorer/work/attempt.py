@@ -18,6 +18,7 @@ from explorer.plain import plain
 T = TypeVar("T")
 
 FLUSH_EVERY = 0.25  # seconds
+WATCH_AFTER_OUTAGE = 3.0  # streams could not say that they watch either; they need a moment to come back
 
 
 class Stop(Exception):
@@ -44,6 +45,7 @@ class Attempt:
         self._pending = ""  # text that was published and is not in the row yet
         self._length = 0  # of all text, in characters
         self._next_flush = time.monotonic() + FLUSH_EVERY
+        self._watch_again_at = 0.0
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -98,11 +100,12 @@ class Attempt:
             if connection.in_atomic_block:
                 raise
             connection.close()  # PostgreSQL restarts: the next flush carries this one's text too
+            self._watch_again_at = time.monotonic() + WATCH_AFTER_OUTAGE
             return
         self._pending = ""
         if standing.cancel_requested:
             raise Cancelled
-        if standing.unwatched:
+        if standing.unwatched and time.monotonic() > self._watch_again_at:
             raise Cancelled("Nobody was watching any more.")
 
     def take_pending(self) -> str:

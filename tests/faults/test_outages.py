@@ -1,0 +1,157 @@
+"""Faults 6 and 7, torn and lost messages: PostgreSQL or the broker goes away and comes back."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+
+from explorer.actions import jobs
+from explorer.models import Job
+from explorer.models.jobs import JobState
+from tests.conftest import cookie_of
+from tests.faults.test_jobs import ended, lines
+from tests.processes import Postgres, Redis, Web, Workers, until
+
+
+def test_postgres_is_restarted_under_a_page_and_a_job(
+    workers: Workers, web: Web, postgres: Postgres, viewer: User, trace: Path
+) -> None:
+    """Fault 6: at most one failed request, the next is fine; the job goes on in its first attempt."""
+    workers.start()
+    job = jobs.start("test_count", {"n": 60, "pause": 0.05, "trace": str(trace)})
+    cookie = cookie_of(viewer)
+    until(lambda: len(lines(trace)) >= 3)
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def browse() -> None:
+        while not over.is_set():
+            statuses.append(web.get("/jobs/", cookie).status)
+
+    browsing = threading.Thread(target=browse)
+    browsing.start()
+    until(lambda: len(statuses) >= 5)
+    connection.close()
+    postgres.restart()
+    seen = len(statuses)
+    until(lambda: len(statuses) >= seen + 5)
+    over.set()
+    browsing.join()
+
+    assert [status for status in statuses if status != 200] in ([], [503])
+    done = ended(job)
+    assert (done.state, done.attempt, done.result) == (JobState.DONE, 1, {"sum": 60 * 61 // 2})
+    assert lines(trace) == [str(number) for number in range(1, 61)]
+
+
+def test_postgres_is_restarted_under_a_stream(workers: Workers, web: Web, postgres: Postgres, viewer: User) -> None:
+    """The hub comes back by itself and the stream misses nothing."""
+    from tests.processes import Stream
+
+    workers.start("interactive")
+    job = jobs.start("test_stream", {"n": 60, "pause": 0.05})
+    stream = Stream(web.open(f"/events/?job={job.pk}", cookie_of(viewer)))
+    text = ""
+    restarted = False
+    for name, data in stream.events():
+        if name == "text":
+            assert data["at"] == len(text) or data["at"] == 0
+            text = data["text"] if data["at"] == 0 else text + data["text"]
+        if not restarted and "w5 " in text:
+            restarted = True
+            connection.close()
+            postgres.restart()
+        if name == "end":
+            break
+    assert text == "".join(f"w{number} " for number in range(60))
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_the_broker_is_away_when_a_form_is_posted(
+    workers: Workers, web: Web, redis_server: Redis, admin: User, broker_url: str
+) -> None:
+    """Fault 7: the row is kept, the answer comes within 2 s, the sweeper delivers once the broker is back."""
+    workers.start("interactive")
+    client = Client()
+    client.force_login(admin)
+    assert client.post("/jobs/diagnose/").status_code == 302  # a connection that was good is in the pool
+    until(lambda: not Job.objects.filter(state__in=["queued", "running"]).exists())
+    redis_server.stop()
+    try:
+        start = time.monotonic()
+        answer = client.post("/jobs/diagnose/")
+        took = time.monotonic() - start
+    finally:
+        redis_server.start()
+    assert answer.status_code == 302
+    assert took < 2
+    assert ended(Job.objects.latest("pk")).state == JobState.DONE
+
+
+def test_the_folder_of_messages_is_away_when_a_job_is_started(workers: Workers, broker_url: str | None) -> None:
+    """Fault 7 for the embedded broker: its folder cannot be written."""
+    if broker_url:
+        pytest.skip("the broker of files")
+    folder = settings.PLACES.broker
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("not a folder")
+    try:
+        job = jobs.start("test_count", {"n": 2})
+    finally:
+        folder.unlink()
+    workers.start()
+    assert ended(job).result == {"sum": 3}
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_workers_outlive_a_restart_of_the_broker(workers: Workers, redis_server: Redis, broker_url: str) -> None:
+    """What Celery is known for: it reconnects and hears nothing more."""
+    worker = workers.start()
+    threads = workers.start("interactive")
+    for _ in range(2):
+        redis_server.stop()
+        time.sleep(0.5)  # long enough for the workers to meet a refused connection
+        redis_server.start()
+        found = [jobs.start("test_count", {"n": 2}), jobs.start("test_stream", {"n": 2})]
+        assert [ended(job).state for job in found] == [JobState.DONE, JobState.DONE]
+    assert worker.popen.poll() is None
+    assert threads.popen.poll() is None
+
+
+@pytest.mark.parametrize("broker_url", ["files"], indirect=True)
+def test_a_torn_message_ends_no_worker(workers: Workers, broker_url: None) -> None:
+    worker = workers.start()
+    for number, content in enumerate((b"", b'{"body": "W1sxXSwge30s', b"\xff\xfe\x00", b"[]", b'{"body": 1}')):
+        (settings.PLACES.broker / f"0_{number}.batch.msg").write_bytes(content)
+    until(lambda: not list(settings.PLACES.broker.glob("0_*")))
+    assert ended(jobs.start("test_count", {"n": 2})).result == {"sum": 3}
+    assert worker.popen.poll() is None
+
+
+@pytest.mark.parametrize("broker_url", ["files"], indirect=True)
+def test_a_message_that_is_lost_is_sent_again(workers: Workers, broker_url: None) -> None:
+    """And what stood for workers that are gone leaves no file behind."""
+    job = jobs.start("test_count", {"n": 2})
+    for path in settings.PLACES.broker.iterdir():
+        path.unlink()
+    worker = workers.start()
+    assert ended(job).result == {"sum": 3}
+    assert worker.end() == 0
+    assert list(settings.PLACES.broker.iterdir()) == []
+
+
+def test_messages_that_are_not_ours_are_left_alone(workers: Workers, broker_url: str | None) -> None:
+    """A job's number that does not exist, and one that is no number."""
+    from explorer.celery_app import app
+
+    worker = workers.start()
+    app.send_task("explorer.run_job", args=[10**12], queue="batch")
+    app.send_task("explorer.run_job", args=["../../etc"], queue="batch")
+    app.send_task("explorer.unknown", args=[1], queue="batch")
+    assert ended(jobs.start("test_count", {"n": 2})).result == {"sum": 3}
+    assert worker.popen.poll() is None
