@@ -12,9 +12,14 @@ from django.core.exceptions import ImproperlyConfigured
 def read_or_make(path: Path) -> str:
     try:
         return _read(path)
-    except FileNotFoundError:
-        _make(path)
-        return _read(path)
+    except OSError:  # not there; or not to be read, in which case the next lines say why
+        try:
+            _make(path)
+            return _read(path)
+        except OSError as wrong:
+            raise ImproperlyConfigured(
+                f"EXPLORER_DATA: {path.parent} cannot be written to ({wrong.strerror}); set it to a folder of your own"
+            ) from None
 
 
 def _read(path: Path) -> str:

@@ -1,0 +1,91 @@
+"""`manage.py up` as a user starts it: a real process group on a data folder of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from tests.processes import ROOT, until
+
+# A test's own settings and database must not reach what a user would start.
+NOT_OURS = ("EXPLORER_", "DJANGO_SETTINGS_MODULE", "DATABASE_URL", "CELERY_")
+
+
+def clean_environment(data: Path, port: int, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
+    return kept | {"EXPLORER_DATA": str(data), "PORT": str(port), "PYTHONUNBUFFERED": "1"} | more
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class Up:
+    def __init__(self, data: Path, port: int | None = None, command: list[str] | None = None, **more: str) -> None:
+        self.data = data
+        self.port = port or free_port()
+        descriptor, name = tempfile.mkstemp(prefix="pytest-up-", suffix=".txt")
+        self.output = Path(name)
+        with open(descriptor, "wb") as output:
+            self.popen = subprocess.Popen(
+                command or [sys.executable, "manage.py", "up"],
+                cwd=ROOT,
+                env=clean_environment(data, self.port, **more),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def wait_until_greeted(self, within: float = 60) -> str:
+        """The one-time link that it prints."""
+
+        def greeted() -> re.Match[str] | None:
+            assert self.popen.poll() is None, self.said + self.logs()
+            return re.search(r"http://\S+/sign-in/\S+/", self.said)
+
+        found = until(greeted, within)
+        assert found
+        return found[0]
+
+    def logs(self) -> str:
+        return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')}" for log in self.data.glob("log/*.log"))
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.popen.pid).children(recursive=True)
+
+    def child(self, *words: str) -> psutil.Process:
+        """The direct child whose command holds all the words."""
+        children = psutil.Process(self.popen.pid).children()
+        found = [child for child in children if all(word in " ".join(child.cmdline()) for word in words)]
+        assert len(found) == 1, (words, [child.cmdline() for child in children])
+        return found[0]
+
+    def end(self, sign: signal.Signals = signal.SIGINT, within: float = 30) -> int:
+        self.popen.send_signal(sign)
+        return self.popen.wait(within)
+
+    def close(self) -> None:
+        if self.popen.poll() is None:
+            family = self.family()
+            self.popen.kill()
+            self.popen.wait()
+            psutil.wait_procs(family, timeout=10)
+        self.output.unlink(missing_ok=True)
+
+
+def gone(processes: list[psutil.Process], within: float = 10) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=within)
+    return not alive
