@@ -6,12 +6,15 @@ README's table can be held against the code.
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 T = TypeVar("T")
 
@@ -42,13 +45,22 @@ def text(name: str, default: str, about: str) -> str:
     return _read(name, default, about, str)
 
 
+def one_of(name: str, default: str, choices: tuple[str, ...], about: str) -> str:
+    def parse(value: str) -> str:
+        if value.upper() not in choices:
+            raise ValueError(f"one of {', '.join(choices)} is wanted")
+        return value.upper()
+
+    return _read(name, default, about, parse)
+
+
 def secret(name: str, about: str) -> str:
     return _read(name, "", about, str, hide=True)
 
 
 def integer(name: str, default: int, about: str, *, least: int, most: int) -> int:
     def parse(value: str) -> int:
-        if not value.lstrip("+-").isdecimal() or not least <= int(value) <= most:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value) or not least <= int(value) <= most:
             raise ValueError(f"a whole number from {least} to {most} is wanted")
         return int(value)
 
@@ -102,8 +114,6 @@ def json_object(name: str, about: str) -> dict[str, Any] | None:
 
 def database(name: str, about: str) -> dict[str, Any] | None:
     """A PostgreSQL address as Django's DATABASES wants it; libpq itself parses it."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
 
     def parse(value: str) -> dict[str, Any] | None:
         if not value.startswith(("postgresql://", "postgres://")):
@@ -112,6 +122,8 @@ def database(name: str, about: str) -> dict[str, Any] | None:
             parts = conninfo_to_dict(value)
         except ProgrammingError:  # libpq's message repeats the address, password and all
             raise ValueError("PostgreSQL's client library cannot read this address") from None
+        if not re.fullmatch(r"[0-9,]*", str(parts.get("port") or "")):
+            raise ValueError("its port is no number")
         if not parts.get("dbname"):
             raise ValueError("it names no database (…/name)")
         django = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}

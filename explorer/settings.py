@@ -196,7 +196,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {
         "handlers": ["stderr"],
-        "level": env.text("EXPLORER_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR").upper(),
+        "level": env.one_of("EXPLORER_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "how much is logged"),
     },
     # Two lines for every job, at INFO, of which ours says more.
     "loggers": {name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.worker.strategy")},

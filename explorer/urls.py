@@ -1,7 +1,17 @@
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from explorer.views import artifacts, events, health, jobs, library, sign_in
+
+
+class Sha256Converter(StringConverter):
+    """No other name reaches the rows or the store."""
+
+    regex = "[0-9a-f]{64}"
+
+
+register_converter(Sha256Converter, "sha256")
 
 urlpatterns = [
     path("", library.library, name="library"),
@@ -12,7 +22,7 @@ urlpatterns = [
     path("jobs/<int:job_id>/panel/", jobs.job_panel, name="job_panel"),
     path("jobs/<int:job_id>/cancel/", jobs.job_cancel, name="job_cancel"),
     path("jobs/<int:job_id>/retry/", jobs.job_retry, name="job_retry"),
-    path("artifacts/<str:sha256>/", artifacts.artifact, name="artifact"),
+    path("artifacts/<sha256:sha256>/", artifacts.artifact, name="artifact"),
     path("events/", events.events, name="events"),
     path("sign-in/", sign_in.sign_in, name="sign_in"),
     path("sign-in/<str:token>/", sign_in.sign_in_link, name="sign_in_link"),

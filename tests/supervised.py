@@ -64,7 +64,8 @@ class Up:
         return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')}" for log in self.data.glob("log/*.log"))
 
     def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.popen.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self.popen.pid).children(recursive=True)
+        return found
 
     def child(self, *words: str) -> psutil.Process:
         """The direct child whose command holds all the words."""

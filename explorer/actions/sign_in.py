@@ -36,10 +36,13 @@ def make_link(user: User) -> str:
 @transaction.atomic
 def use_link(token: str) -> User | None:
     """Of two that use a link at once one is signed in."""
+    # No joins in this filter: Django would move it all into a subquery, which is not looked at again
+    # after waiting for another's lock, and both would be signed in.
     fresh = SignInLink.objects.filter(digest=_digest(token), used_at__isnull=True, expires_at__gt=Now())
-    if not fresh.filter(user__is_active=True).update(used_at=Now()):
+    if not fresh.update(used_at=Now()):
         return None
-    return SignInLink.objects.select_related("user").get(digest=_digest(token)).user
+    user = SignInLink.objects.select_related("user").get(digest=_digest(token)).user
+    return user if user.is_active else None
 
 
 def _digest(token: str) -> str:

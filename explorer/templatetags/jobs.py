@@ -1,8 +1,10 @@
 import json
+from datetime import datetime
 from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from explorer import kinds
 from explorer.models import Job
@@ -21,6 +23,12 @@ def figures(job: Job) -> str:
     if job.total:
         return f"{job.done:,} of {job.total:,} {job.unit}".rstrip()
     return f"{job.done:,} {job.unit}".rstrip() if job.done else ""
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    seconds = (timezone.now() - moment).total_seconds()
+    return "just now" if seconds < 60 else f"{timesince(moment, depth=1)} ago"
 
 
 @register.filter

@@ -25,7 +25,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
     parts = {"software": _software, "database": _database, "artifacts": _artifacts, "devices": _devices}
     for name, look in attempt.steps(parts.items(), total=len(parts), unit="checks"):
         found[name] = look()
-        attempt.emit("".join(f"{name:<10} {line}\n" for line in _lines(found[name])))
+        attempt.emit("".join(f"{line}\n" for line in _lines(found[name])))
     report = json.dumps(found, indent=2).encode()
     kept = artifacts.put(io.BytesIO(report), name="installation.json", media_type="application/json")
     return found | {"artifact": kept.sha256}
@@ -66,11 +66,12 @@ def _devices() -> list[dict[str, Any]]:
     found = []
     for device in devices():
         gflops = round(matmul_flops(device.name) / 1e9, 1)
-        found.append({"name": device.name, "title": device.title, "memory": device.memory, "float32_gflops": gflops})
+        memory = {"memory_gib": round(device.memory / 2**30, 1)} if device.memory else {}
+        found.append({"device": device.name, "title": device.title, **memory, "float32_gflops": gflops})
     return found
 
 
 def _lines(found: Any) -> list[str]:
     if isinstance(found, list):
-        return [", ".join(f"{name} {value}" for name, value in each.items()) for each in found]
-    return [f"{name} {value}" for name, value in found.items()]
+        return [line for each in found for line in [*_lines(each), ""]]
+    return [f"{name:<15} {value}" for name, value in found.items()]

@@ -53,4 +53,3 @@ def page(context: BrowserContext) -> Iterator[Page]:
     made.on("pageerror", lambda error: complaints.append(str(error)))
     yield made
     assert complaints == []
-

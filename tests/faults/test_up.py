@@ -122,7 +122,7 @@ def test_children_that_are_killed_come_back(up: Up) -> None:
 
 def _other(up: Up, old: psutil.Process, *words: str) -> bool:
     try:
-        return up.child(*words).pid != old.pid
+        return bool(up.child(*words).pid != old.pid)
     except (AssertionError, psutil.NoSuchProcess):
         return False
 

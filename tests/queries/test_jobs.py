@@ -1,4 +1,5 @@
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from explorer.models import Job
 from explorer.models.jobs import JobState
@@ -32,7 +33,9 @@ def test_parts_of_unknown_size_are_counted() -> None:
     assert progress(parent) == (1, 3, "parts")
 
 
-def test_a_page_of_jobs_takes_as_many_queries_for_many_as_for_one(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+def test_a_page_of_jobs_takes_as_many_queries_for_many_as_for_one(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
     for expected in (1, 3):
         parent_of((JobState.QUEUED, 0, 5))
         if expected == 3:

@@ -6,6 +6,7 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
+from explorer.hub import hub
 from explorer.supervisor.leash import watch_standard_input
 
 GRACE = 3  # seconds that a page may still take when the server is asked to end
@@ -15,8 +16,6 @@ class Server(uvicorn.Server):
     """uvicorn, told of streams: it waits for open connections, and they for events."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        from explorer.hub import hub
-
         hub.close_streams_soon()
         super().handle_exit(sig, frame)
 
