@@ -35,6 +35,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 		{ echo "Python 3.11 or later is needed; PYTHON=… names one (this is $$($(PYTHON) --version))."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Making a virtual environment failed; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@# PyTorch's CPU-only build lies in an index of PyTorch's own: make demo TORCH_INDEX=…
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 

@@ -47,8 +47,11 @@ class Pages:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
             if response.content is not None:
                 await send({"type": "http.response.body", "body": response.content})
-            else:
-                await loop.run_in_executor(self._downloads, _send_chunks, response.chunks, send, loop)
+                return
+            # A server that has lost its client swallows what it is sent; this is how one hears of it.
+            gone = asyncio.ensure_future(receive())
+            await loop.run_in_executor(self._downloads, _send_chunks, response.chunks, send, loop, gone)
+            gone.cancel()
 
     def _respond(self, environ: dict[str, Any]) -> "Response":
         """In a page's thread: the whole of an ordinary response, the head of a streamed one."""
@@ -75,7 +78,9 @@ class Response:
         self.status, self.headers, self.content, self.chunks = status, headers, content, chunks
 
 
-def _send_chunks(chunks: Any, send: Send, loop: asyncio.AbstractEventLoop) -> None:
+def _send_chunks(
+    chunks: Any, send: Send, loop: asyncio.AbstractEventLoop, gone: asyncio.Future[dict[str, Any]]
+) -> None:
     """In a download's thread: waits for each chunk to be taken, so a slow reader costs no memory."""
 
     def pass_on(body: bytes, more: bool) -> None:
@@ -84,6 +89,8 @@ def _send_chunks(chunks: Any, send: Send, loop: asyncio.AbstractEventLoop) -> No
 
     try:
         for chunk in chunks:
+            if gone.done():
+                return
             pass_on(chunk, more=True)
         pass_on(b"", more=False)
     finally:

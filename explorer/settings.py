@@ -101,12 +101,12 @@ JOB_KINDS = ["explorer.kinds"]  # modules that register kinds of job
 _broker = env.broker("CELERY_BROKER_URL", "Redis or RabbitMQ; where unset, messages are files in the data folder")
 EMBEDDED_BROKER = _broker is None
 CELERY_BROKER_URL = _broker or "files://localhost"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {"folder": str(PLACES.broker), "polling_interval": 0.1}
-    if EMBEDDED_BROKER
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
+if EMBEDDED_BROKER:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(PLACES.broker), "polling_interval": 0.1}
+elif CELERY_BROKER_URL.startswith("redis"):
     # Without limits a form that is posted while Redis is away would hang until the kernel gives up.
-    else {"socket_timeout": 5, "socket_connect_timeout": 1, "retry_on_timeout": False, "max_retries": 0}
-)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0}
 CELERY_BROKER_CONNECTION_TIMEOUT = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for ever

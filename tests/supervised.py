@@ -78,6 +78,10 @@ class Up:
         self.popen.send_signal(sign)
         return self.popen.wait(within)
 
+    def interrupt(self) -> None:
+        """As a terminal does it: every process of the foreground group hears it."""
+        os.killpg(self.popen.pid, signal.SIGINT)
+
     def close(self) -> None:
         if self.popen.poll() is None:
             family = self.family()

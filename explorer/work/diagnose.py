@@ -25,7 +25,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
     parts = {"software": _software, "database": _database, "artifacts": _artifacts, "devices": _devices}
     for name, look in attempt.steps(parts.items(), total=len(parts), unit="checks"):
         found[name] = look()
-        attempt.emit("".join(f"{line}\n" for line in _lines(found[name])))
+        attempt.emit("\n".join(_lines(found[name])) + "\n\n")
     report = json.dumps(found, indent=2).encode()
     kept = artifacts.put(io.BytesIO(report), name="installation.json", media_type="application/json")
     return found | {"artifact": kept.sha256}
@@ -33,7 +33,12 @@ def run(attempt: Attempt) -> dict[str, Any]:
 
 def _software() -> dict[str, Any]:
     packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count(), **packages}
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        **packages,
+    }
 
 
 def _database() -> dict[str, Any]:
@@ -73,5 +78,5 @@ def _devices() -> list[dict[str, Any]]:
 
 def _lines(found: Any) -> list[str]:
     if isinstance(found, list):
-        return [line for each in found for line in [*_lines(each), ""]]
+        return [line for each in found for line in _lines(each)]
     return [f"{name:<15} {value}" for name, value in found.items()]
