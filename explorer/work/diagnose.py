@@ -32,13 +32,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
 
 
 def _software() -> dict[str, Any]:
+    system = f"{platform.system()} {platform.machine()}"
     packages = {name: version(name) for name in PACKAGES}
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        **packages,
-    }
+    return {"python": platform.python_version(), "system": system, "cores": os.cpu_count(), **packages}
 
 
 def _database() -> dict[str, Any]:
