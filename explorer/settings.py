@@ -44,6 +44,7 @@ _database = env.database(
     "DATABASE_URL", "PostgreSQL's address; where unset, an embedded one in the data folder is used"
 )
 EMBEDDED_POSTGRES = _database is None
+DB_PATIENCE = env.seconds("EXPLORER_DB_PATIENCE", 10, "how long a page or job waits for PostgreSQL")
 EMBEDDED_USER = EMBEDDED_NAME = "explorer"
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -64,7 +65,9 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
         most=200,
     ),
     # Long enough to sit out a restart of the server: a page waits for it rather than fails.
-    "timeout": env.seconds("EXPLORER_DB_PATIENCE", 10, "how long a page or job waits for PostgreSQL"),
+    "timeout": DB_PATIENCE,
+    # The pool tries again after ever longer pauses; giving up lets the next page begin anew with a short one.
+    "reconnect_timeout": DB_PATIENCE,
     "name": "explorer",
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

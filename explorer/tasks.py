@@ -12,12 +12,18 @@ from explorer.work.keeper import keeper
 @app.task(name="explorer.run_job")
 def run_job(job_id: int) -> None:
     """The message is a doorbell: the row says whether there is anything to do."""
+    keeper.heard()
     runner.run(job_id, keeper)
 
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
     keeper.start()
+
+
+@signals.worker_ready.connect
+def _listen(**_: Any) -> None:
+    keeper.listen_to(tuple(app.amqp.queues.consume_from))
 
 
 @signals.worker_shutting_down.connect

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -235,3 +236,43 @@ class Redis:
         self.process.close()
 
     close = stop
+
+
+class DeafeningProxy:
+    """Between a worker and Redis: told to, it swallows what Redis answers to those who wait for messages.
+
+    Such a connection is alive by every outward sign, as after some failures of networks and of clients.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.deafening = False
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self._redis.port))
+                waits = threading.Event()
+                for source, sink in ((client, server), (server, client)):
+                    arguments = (source, sink, waits, source is server)
+                    threading.Thread(target=self._pump, args=arguments, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, waits: threading.Event, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65_536):
+                if not answers and b"BRPOP" in piece:
+                    waits.set()
+                if not (answers and self.deafening and waits.is_set()):
+                    sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._server.close()

@@ -14,6 +14,7 @@ from explorer.models import Job
 from explorer.models.jobs import JobState
 
 ADVISORY_LOCK = 0x5AE  # any number; one sweeper at a time is enough
+IN_VAIN = 3  # rings; a busy worker may have fetched the first ahead of its turn
 LONGEST_SILENCE = 300.0  # seconds between two rings for a job that waits in a long queue
 AT_ONCE = 200
 
@@ -31,6 +32,13 @@ def sweep() -> None:
         if not doorbell.ring(job):
             return  # the broker is away; the next sweep tries again
         Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(rung_at=Now(), rings=F("rings") + 1)
+
+
+def rung_in_vain(queues: tuple[str, ...], silence: float) -> bool:
+    """Whether a queued job was rung for again and again within so many seconds, the last time a sweep ago or more."""
+    sweep_ago, silence_began = timedelta(seconds=settings.JOB_SWEEP), timedelta(seconds=silence)
+    waiting = Job.objects.filter(state=JobState.QUEUED, queue__in=queues, rings__gte=IN_VAIN, not_before__lte=Now())
+    return waiting.filter(rung_at__lt=Now() - sweep_ago, rung_at__gt=Now() - silence_began).exists()
 
 
 def _alone() -> bool:

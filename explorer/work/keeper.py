@@ -1,6 +1,11 @@
-"""One thread in every worker that renews the leases of its attempts and sweeps up after others."""
+"""One thread in every worker that renews the leases of its attempts and sweeps up after others.
+
+It also notices when the worker has gone deaf: Celery's consumers are known to lose their broker and
+wait for ever on a connection that brings nothing, while all that looks at the process finds it well.
+"""
 
 import logging
+import os
 import threading
 import time
 
@@ -8,10 +13,12 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from explorer.actions import attempts
-from explorer.actions.sweeping import sweep
+from explorer.actions.sweeping import rung_in_vain, sweep
 from explorer.work.attempt import Attempt
 
 log = logging.getLogger(__name__)
+
+DEAF = 75  # exit status; EX_TEMPFAIL of <sysexits.h>
 
 
 class Keeper:
@@ -21,6 +28,17 @@ class Keeper:
         self._attempts: set[Attempt] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._queues: tuple[str, ...] = ()
+        self._heard_at = time.monotonic()
+
+    def listen_to(self, queues: tuple[str, ...]) -> None:
+        """From now on messages should come from these."""
+        self._queues = queues
+        self.heard()
+
+    def heard(self) -> None:
+        """A message has come."""
+        self._heard_at = time.monotonic()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -52,6 +70,7 @@ class Keeper:
                 if time.monotonic() >= sweep_at:
                     sweep_at = time.monotonic() + settings.JOB_SWEEP
                     sweep()
+                    self._leave_if_deaf()
             except (DatabaseError, InterfaceError) as away:
                 log.warning("keeping leases: %s", str(away).strip())
                 connection.close()
@@ -59,6 +78,15 @@ class Keeper:
             except Exception:  # this thread must outlive every surprise, or healthy jobs look dead
                 log.exception("keeping leases")
         connection.close()
+
+    def _leave_if_deaf(self) -> None:
+        """Ends this idle process, for its supervisor to start anew, when it misses what others ring for."""
+        with self._lock:
+            idle = not self._attempts
+        silence = time.monotonic() - self._heard_at
+        if idle and self._queues and rung_in_vain(self._queues, silence):
+            log.error("jobs are rung for and this idle worker hears nothing: its connection to the broker is dead")
+            os._exit(DEAF)
 
     def _renew(self) -> None:
         with self._lock:

@@ -13,9 +13,10 @@ from django.test import Client
 from explorer.actions import jobs
 from explorer.models import Job
 from explorer.models.jobs import JobState
+from explorer.work.keeper import DEAF
 from tests.conftest import cookie_of
 from tests.faults.test_jobs import ended, lines
-from tests.processes import Postgres, Redis, Web, Workers, until
+from tests.processes import DeafeningProxy, Postgres, Redis, Stream, Web, Workers, until
 
 
 def test_postgres_is_restarted_under_a_page_and_a_job(
@@ -51,8 +52,6 @@ def test_postgres_is_restarted_under_a_page_and_a_job(
 
 def test_postgres_is_restarted_under_a_stream(workers: Workers, web: Web, postgres: Postgres, viewer: User) -> None:
     """The hub comes back by itself and the stream misses nothing."""
-    from tests.processes import Stream
-
     workers.start("interactive")
     job = jobs.start("test_stream", {"n": 60, "pause": 0.05})
     stream = Stream(web.open(f"/events/?job={job.pk}", cookie_of(viewer)))
@@ -109,18 +108,24 @@ def test_the_folder_of_messages_is_away_when_a_job_is_started(workers: Workers, 
 
 
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_workers_outlive_a_restart_of_the_broker(workers: Workers, redis_server: Redis, broker_url: str) -> None:
-    """What Celery is known for: it reconnects and hears nothing more."""
-    worker = workers.start()
-    threads = workers.start("interactive")
-    for _ in range(2):
+def test_work_goes_on_after_restarts_of_the_broker(workers: Workers, redis_server: Redis, broker_url: str) -> None:
+    """Celery reconnects; where it could not acknowledge a message it hears no other, and leaves by itself."""
+    running = {queue: workers.start(queue) for queue in ("batch", "interactive")}
+
+    def over(job: Job) -> bool:
+        for queue, worker in running.items():
+            if worker.popen.poll() is not None:  # what the supervisor does
+                assert worker.popen.returncode == DEAF, worker.said
+                running[queue] = workers.start(queue)
+        return not Job.objects.get(pk=job.pk).unfinished
+
+    for _ in range(3):
         redis_server.stop()
         time.sleep(0.5)  # long enough for the workers to meet a refused connection
         redis_server.start()
-        found = [jobs.start("test_count", {"n": 2}), jobs.start("test_stream", {"n": 2})]
-        assert [ended(job).state for job in found] == [JobState.DONE, JobState.DONE]
-    assert worker.popen.poll() is None
-    assert threads.popen.poll() is None
+        for job in (jobs.start("test_count", {"n": 2}), jobs.start("test_stream", {"n": 2})):
+            until(lambda job=job: over(job))  # type: ignore[misc]
+            assert Job.objects.get(pk=job.pk).state == JobState.DONE
 
 
 @pytest.mark.parametrize("broker_url", ["files"], indirect=True)
@@ -155,3 +160,36 @@ def test_messages_that_are_not_ours_are_left_alone(workers: Workers, broker_url:
     app.send_task("explorer.unknown", args=[1], queue="batch")
     assert ended(jobs.start("test_count", {"n": 2})).result == {"sum": 3}
     assert worker.popen.poll() is None
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_worker_that_hears_nothing_makes_room_for_one_that_does(
+    transactional_db: None, redis_server: Redis, broker_url: str, tmp_path: Path
+) -> None:
+    """A connection that looks alive and brings no messages."""
+    proxy = DeafeningProxy(redis_server)
+    workers = Workers(tmp_path, proxy.address)
+    try:
+        worker = workers.start()
+        assert ended(jobs.start("test_count", {"n": 2})).state == JobState.DONE
+        proxy.deafening = True
+        job = jobs.start("test_count", {"n": 3})
+        assert worker.popen.wait(30) == DEAF
+        assert "this idle worker hears nothing" in worker.said
+        proxy.deafening = False
+        workers.start()  # as the supervisor does
+        assert ended(job).result == {"sum": 6}
+    finally:
+        workers.close()
+        proxy.close()
+
+
+def test_an_idle_worker_that_hears_stays(workers: Workers) -> None:
+    """Jobs wait long behind a busy worker; the sweeper rings for them; nobody is taken for deaf."""
+    busy = workers.start()
+    first = jobs.start("test_count", {"n": 60, "pause": 0.05})
+    until(lambda: Job.objects.get(pk=first.pk).state == JobState.RUNNING)
+    waiting = [jobs.start("test_count", {"n": 2}) for _ in range(3)]
+    until(lambda: Job.objects.get(pk=waiting[-1].pk).rings >= 3)
+    assert [ended(job).state for job in (first, *waiting)] == [JobState.DONE] * 4
+    assert busy.popen.poll() is None
