@@ -33,10 +33,8 @@ def django_db_modify_db_settings(postgres: Postgres) -> None:
     postgres.cluster.ensure_database(settings.EMBEDDED_NAME)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _data_folder() -> Iterator[None]:
-    """Goes with the session that made it."""
-    yield
+def pytest_unconfigure() -> None:
+    """The data folder goes with the session that made it, also when no test was run."""
     if os.environ.get("EXPLORER_TEST_SESSION") == str(os.getpid()):
         shutil.rmtree(settings.PLACES.data, ignore_errors=True)
 

@@ -19,7 +19,7 @@ from django.db.models import Model
 from psycopg import sql
 
 from explorer import artifacts
-from explorer.backup import Failed, Summary, archive, counted, in_words, rows, schema
+from explorer.backup import Failed, Summary, archive, counted, in_words, rows, schema, stopping
 from explorer.backup.manifest import SECRET_KEY
 from explorer.places import Places
 from explorer.supervisor import embedded, lock
@@ -93,18 +93,20 @@ def _all_or_nothing(places: Places) -> Iterator[list[str]]:
         try:
             _remove_what_was_made(places, saved)
         except OSError as wrong:
-            raise Failed(f"{failure}\nIt could not be undone ({wrong}): delete {places.data}") from None
+            raise Failed(
+                f"{str(failure) or 'Stopped'}\nIt could not be undone ({wrong}): delete {places.data}"
+            ) from None
         if isinstance(failure, OSError):
             where = f" ({failure.filename})" if failure.filename else ""
             raise Failed(f"{failure.strerror or failure}{where}; what was restored until then is removed") from None
         raise
+    archive.sync_folder(places.data)
 
 
 def _remove_what_was_made(places: Places, saved: list[str]) -> None:
     for name in saved:
         storages["artifacts"].delete(name)
-    half_made = places.postgres.with_name(f"{places.postgres.name}.new")
-    for folder in (places.postgres, half_made, places.artifacts, places.log, places.run):
+    for folder in (places.postgres, embedded.cluster(places).draft, places.artifacts, places.log, places.run):
         if folder.exists():
             shutil.rmtree(folder)
     places.unfinished_restore.unlink(missing_ok=True)
@@ -117,8 +119,9 @@ def _database(places: Places) -> Iterator[None]:
     process = None
     try:
         if server is not None:
-            server.prepare()
-            process = server.start()
+            with stopping.put_off():  # a half-started server would write into what is being removed
+                server.prepare()
+                process = server.start()
             server.ensure_database(settings.EMBEDDED_NAME)
         yield
     finally:
@@ -143,7 +146,9 @@ def _refused_or_emptied(ours: set[str]) -> Iterator[None]:
             try:
                 _drop(ours)
             except Error as wrong:
-                raise Failed(f"{failure}\nIt could not be undone ({wrong}): empty the database") from None
+                raise Failed(
+                    f"{str(failure) or 'Stopped'}\nIt could not be undone ({wrong}): empty the database"
+                ) from None
         raise
 
 

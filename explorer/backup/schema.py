@@ -65,10 +65,10 @@ def refuse_unfit(loader: MigrationLoader, manifest: Manifest) -> list[type[Model
         if table not in expected:
             raise Failed(f"The manifest lists a table {table!r}, which its migrations do not make")
         if given[table] != expected[table]:
-            odd = ", ".join(sorted(given[table] ^ expected[table]))
-            raise Failed(f"The manifest's columns of {table} are not those of its migrations: {odd}")
+            odd = sorted(given[table] ^ expected[table])[0]
+            raise Failed(f"The manifest's columns of {table} are not those of its migrations: {odd!r}")
     return models
 
 
 def _listed(migrations: list[Migration]) -> str:
-    return ", ".join(".".join(each) for each in migrations)
+    return ", ".join(repr(".".join(each)) for each in migrations[:5]) + (", …" if len(migrations) > 5 else "")

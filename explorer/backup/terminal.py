@@ -1,6 +1,5 @@
 """What the two commands have in common at a terminal."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +7,8 @@ import psycopg
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import Error
 
-from explorer.backup import Failed
+from explorer.backup import Failed, stopping
+from explorer.supervisor.embedded import CannotRun
 from explorer.supervisor.lock import Taken
 from explorer.supervisor.postgres import PostgresFailed
 
@@ -25,11 +25,10 @@ class Progress:
 @contextmanager
 def failures_told() -> Iterator[None]:
     """Whatever ends it, a request to stop included, ends it tidily and with one message."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    stopping.interrupts()
     try:
         yield
-    except (Failed, Taken, PostgresFailed) as why:
+    except (Failed, CannotRun, Taken, PostgresFailed) as why:
         raise CommandError(str(why)) from None
     except (Error, psycopg.Error) as wrong:
         raise CommandError(f"PostgreSQL: {wrong}") from None

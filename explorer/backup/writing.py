@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from explorer import artifacts
+from explorer import __version__, artifacts
 from explorer.backup import Failed, Summary, archive, counted, in_words, rows, schema
 from explorer.backup.manifest import NAME, SECRET_KEY, ArtifactFile, Manifest, Migration, TableRows
 from explorer.models import Artifact
@@ -30,8 +29,6 @@ def write(file: Path, say: Say) -> Summary:
     if settings.EMBEDDED_POSTGRES and not places.postgres.exists():
         raise Failed(f"{places.data} holds no database; there is nothing to back up (EXPLORER_DATA=… names another)")
     with embedded.running(f"`manage.py backup {target.name}`"):
-        if places.unfinished_restore.exists():
-            raise Failed(f"{places.data} holds half of a restore; there is nothing whole to back up")
         try:
             with archive.written(target) as writer:
                 manifest = _write_members(writer, target.parent, say)
@@ -40,7 +37,6 @@ def write(file: Path, say: Say) -> Summary:
             raise Failed(f"{target} could not be written: {wrong.strerror or wrong}; {kept}") from None
         finally:
             connection.close()
-            connection.close_pool()  # type: ignore[attr-defined]  # before its server goes
     return Summary(
         tables=len(manifest.tables),
         rows=sum(each.rows for each in manifest.tables),
@@ -67,7 +63,7 @@ def _write_members(writer: archive.Writer, folder: Path, say: Say) -> Manifest:
     if key is not None:
         writer.add_bytes(SECRET_KEY, key)
     manifest = Manifest(
-        release=_release(),
+        release=__version__,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         migrations=migrations,
         tables=tables,
@@ -150,10 +146,3 @@ def _generated_key(places: Places) -> bytes | None:
     except FileNotFoundError:
         return None
     return content if content.decode().strip() == settings.SECRET_KEY else None
-
-
-def _release() -> str:
-    try:
-        return version("sae-explorer")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"

@@ -58,6 +58,11 @@ class Cluster:
     user: str = "explorer"
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def draft(self) -> Path:
+        """Where a cluster is made; half a one never gets the real name."""
+        return self.folder.with_name(f"{self.folder.name}.new")
+
     def prepare(self) -> list[Path]:
         """Makes the cluster where there is none; returns the folders that had to be opened for root's stand-in."""
         opened: list[Path] = []
@@ -136,7 +141,7 @@ class Cluster:
         passage.close_again(self.widened)
 
     def _make(self) -> None:
-        draft = self.folder.with_name(f"{self.folder.name}.new")  # half a cluster never gets the real name
+        draft = self.draft
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         if os.geteuid() == 0:

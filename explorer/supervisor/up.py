@@ -54,13 +54,12 @@ class Supervisor:
         try:
             holding = lock.hold(self.places.lock, f"`manage.py up` at http://{settings.HOST}:{settings.PORT}")
             with holding:
+                embedded.refuse_half_restored(self.places)
                 self._run_alone()
-        except lock.Taken as taken:
-            raise CannotStart(str(taken)) from None
+        except (lock.Taken, embedded.CannotRun) as why:
+            raise CannotStart(str(why)) from None
 
     def _run_alone(self) -> None:
-        if self.places.unfinished_restore.exists():
-            raise CannotStart(f"{self.places.data} holds half of a restore; delete the folder and restore again.")
         with _bind(settings.HOST, settings.PORT) as listener:
             shutil.rmtree(self.places.run, ignore_errors=True)  # what a killed predecessor left
             self.places.log.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,12 @@ class Command(BaseCommand):
         parser.add_argument("--arguments", default="{}", help="for a new job, a JSON object")
 
     def handle(self, *args: Any, job: str, arguments: str, **options: Any) -> None:
+        try:
+            self._run(job, arguments)
+        except embedded.CannotRun as why:
+            raise CommandError(str(why)) from None
+
+    def _run(self, job: str, arguments: str) -> None:
         with embedded.running(f"`manage.py run_job {job}`"):
             found = self._find(job, arguments)
             keeper = Keeper()
