@@ -14,7 +14,8 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     if not user.is_authenticated:
         return HttpResponse("Sign in to follow jobs.", status=401, content_type="text/plain")
     data = request.GET.copy()
-    data.setdefault("last_event_id", request.headers.get("Last-Event-ID", ""))
+    if "Last-Event-ID" in request.headers:  # a browser that reconnects sends it beside the older address
+        data["last_event_id"] = request.headers["Last-Event-ID"]
     form = StreamForm(data)
     if not form.is_valid():
         return HttpResponseBadRequest("Name the jobs to follow: ?job=1&job=2", content_type="text/plain")

@@ -1,106 +1,112 @@
 // Keeps every [data-job] on the page up to date over one stream.
-// A change of state fetches the element anew from its data-url, as the server renders it.
+// A change of state fetches the element anew from its data-url, as the server renders it; texts come
+// from the stream alone, whole from its beginning, so that no piece is shown twice or lost between the two.
 "use strict";
 
 (() => {
   const container = document.querySelector("[data-streams]");
   if (!container) return;
 
-  let source = null;
-  let place = ""; // where in every job's text this page is: the last event's id
   const number = new Intl.NumberFormat("en");
+  const texts = new Map(); // of each job: its attempt and what that has written so far
+  let source = null;
+  let followed = "";
+  let place = ""; // where in every job's text this page is: the last event's id
 
   const elementsOf = (job) => document.querySelectorAll(`[data-job="${job}"]`);
-  const live = () => [...document.querySelectorAll("[data-job][data-live]")];
 
   function figures({ done, total, unit }) {
     if (total) return `${number.format(done)} of ${number.format(total)} ${unit}`.trimEnd();
     return done ? `${number.format(done)} ${unit}`.trimEnd() : "";
   }
 
+  // A panel holds the rows of its parts; what is theirs is not the panel's.
+  const own = (element, selector) =>
+    [...element.querySelectorAll(selector)].find((found) => found.closest("[data-job]") === element);
+
   function showProgress(element, event) {
-    // A panel holds the rows of its parts; what is theirs is not the panel's.
-    const own = (name) => [...element.querySelectorAll(name)].find((found) => found.closest("[data-job]") === element);
-    const bar = own("[data-progress]");
+    const bar = own(element, "[data-progress]");
     if (bar && event.total) {
       bar.max = event.total;
       bar.value = event.done;
     } else if (bar && event.state === "running") {
       bar.removeAttribute("value");
     }
-    const text = own("[data-figures]");
+    const text = own(element, "[data-figures]");
     if (text) text.textContent = figures(event);
-    const message = own("[data-message]");
+    const message = own(element, "[data-message]");
     if (message) message.textContent = event.message;
   }
 
   async function fetchAnew(element) {
-    const answer = await fetch(element.dataset.url, { headers: { "X-Requested-With": "fetch" } });
-    if (!answer.ok || answer.redirected) return;
+    const answer = await fetch(element.dataset.url);
+    if (!answer.ok || answer.redirected || !element.isConnected) return;
     const holder = document.createElement("template");
     holder.innerHTML = await answer.text();
     const fresh = holder.content.querySelector("[data-job]");
-    const shown = element.querySelector("[data-text]");
-    const toCome = fresh.querySelector("[data-text]");
-    if (shown && toCome && shown.dataset.attempt === toCome.dataset.attempt && shown.textContent.length > toCome.textContent.length) {
-      toCome.textContent = shown.textContent; // the stream is ahead of the page
-    }
     element.replaceWith(fresh);
+    showText(fresh);
     follow();
   }
 
   function onJob(event) {
     for (const element of elementsOf(event.job)) {
-      if (element.dataset.state === event.state) showProgress(element, event);
-      else {
+      if (element.dataset.state === event.state) {
+        showProgress(element, event);
+      } else {
         element.dataset.state = event.state;
         fetchAnew(element);
       }
     }
   }
 
+  function showText(element, piece) {
+    const output = own(element, "[data-text]");
+    const known = texts.get(element.dataset.job);
+    if (!output || !known) return;
+    const atEnd = output.scrollTop + output.clientHeight >= output.scrollHeight - 4;
+    if (piece === undefined) output.textContent = known.text;
+    else output.append(piece);
+    if (atEnd) output.scrollTop = output.scrollHeight;
+  }
+
   function onText({ job, attempt, at, text }) {
-    for (const element of elementsOf(job)) {
-      const output = element.querySelector("[data-text]");
-      if (!output) continue;
-      if (Number(output.dataset.attempt) !== attempt || at === 0) output.textContent = "";
-      output.dataset.attempt = attempt;
-      const atEnd = output.scrollTop + output.clientHeight >= output.scrollHeight - 4;
-      output.append(text);
-      if (atEnd) output.scrollTop = output.scrollHeight;
-    }
+    const known = texts.get(String(job));
+    const goesOn = known && known.attempt === attempt && at > 0;
+    texts.set(String(job), { attempt, text: goesOn ? known.text + text : text });
+    for (const element of elementsOf(job)) showText(element, goesOn ? text : undefined);
   }
 
   function stop() {
     source?.close();
     source = null;
+    followed = "";
   }
 
-  let followed = "";
+  // A browser allows six connections to a host, so a hidden tab holds none, unless a job of it stops
+  // when nobody watches.
+  const needed = () => !document.hidden || document.querySelector("[data-live][data-watched]");
 
   function follow() {
-    const ids = [...new Set(live().map((element) => element.dataset.job))].sort().join("&job=");
-    if (source && ids === followed) return;
+    const live = [...document.querySelectorAll("[data-job][data-live]")];
+    const ids = [...new Set(live.map((element) => element.dataset.job))].sort().join("&job=");
+    if (source && ids === followed && needed()) return;
     stop();
-    followed = ids;
-    if (!ids || document.hidden) return; // a browser allows six connections to a host: hidden tabs hold none
+    if (!ids || !needed()) return;
     const from = place ? `&last_event_id=${encodeURIComponent(place)}` : "";
     source = new EventSource(`${container.dataset.streams}?job=${ids}${from}`);
-    const on = (name, act) => source.addEventListener(name, (event) => {
-      place = event.lastEventId;
-      act(JSON.parse(event.data));
-    });
+    followed = ids;
+    const on = (name, act) =>
+      source.addEventListener(name, (event) => {
+        place = event.lastEventId;
+        act(JSON.parse(event.data));
+      });
     on("job", onJob);
     on("text", onText);
     on("end", stop);
   }
 
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) stop();
-    followed = "";
-    follow();
-  });
+  document.addEventListener("visibilitychange", follow);
   window.addEventListener("pagehide", stop);
-  window.addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
-  follow();
+  window.addEventListener("pageshow", follow);
 })();

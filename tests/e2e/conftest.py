@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +7,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.conftest import missing
 from tests.supervised import Up
 from tests.tools import find_chromium
+
+# Playwright's synchronous interface runs an event loop in this thread, in which Django would refuse to ask.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 # Without a display, a sandbox (root) or the network; the rest keeps it from phoning home.
 ARGUMENTS = [
@@ -45,10 +49,15 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
+def complaints() -> list[str]:
+    """What the browser's console says is wrong; a test that expects some clears them."""
+    return []
+
+
+@pytest.fixture
+def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
     """A page that must not complain."""
     made = context.new_page()
-    complaints: list[str] = []
     made.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     made.on("pageerror", lambda error: complaints.append(str(error)))
     yield made

@@ -110,6 +110,15 @@ def test_a_client_that_comes_back_loses_nothing(workers: Workers, web: Web, view
     assert text == words(100)
 
 
+def test_a_browsers_place_is_newer_than_its_address(web: Web, viewer: User) -> None:
+    job = Job.objects.create(kind="test_stream", queue="interactive", state=JobState.DONE, attempt=1, text="abcdef")
+    answer = web.open(
+        f"/events/?job={job.pk}&last_event_id={job.pk}:1:2",
+        cookie_of(viewer) | {"Last-Event-ID": f"{job.pk}:1:4"},
+    )
+    assert [data["text"] for name, data in Stream(answer).events() if name == "text"] == ["ef"]
+
+
 def test_one_stream_carries_many_jobs_and_a_late_one_reads_the_rows(workers: Workers, web: Web, viewer: User) -> None:
     workers.start("interactive")
     found = [jobs.start("test_stream", {"n": 10, "word": word}) for word in "ab"]
