@@ -111,6 +111,7 @@ elif CELERY_BROKER_URL.startswith("redis"):
     # Without limits a form that is posted while Redis is away would hang until the kernel gives up.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0}
 CELERY_BROKER_CONNECTION_TIMEOUT = 1
+CELERY_BROKER_HEARTBEAT = 0  # a batch job keeps its worker's main thread for hours; RabbitMQ must not hang up on it
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for ever
 CELERY_TASK_PUBLISH_RETRY = False  # the sweeper rings again; a page does not wait
@@ -183,6 +184,8 @@ SESSION_COOKIE_NAME = (
 SESSION_COOKIE_AGE = 14 * 86_400
 CSRF_COOKIE_NAME = f"explorer_csrf_{PORT}"
 CSRF_COOKIE_HTTPONLY = True
+PROXIES = env.integer("EXPLORER_PROXIES", 0, "proxies in front that end HTTPS and say so", least=0, most=9)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked for from inside, over plain HTTP
 SECURE_HSTS_SECONDS = 365 * 86_400 if PRODUCTION else 0

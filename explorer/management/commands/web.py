@@ -1,9 +1,9 @@
-import signal
 import socket
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from explorer.hub import hub
@@ -21,24 +21,25 @@ class Server(uvicorn.Server):
 
 
 class Command(BaseCommand):
-    help = "Serves pages and streams on a socket that was opened by the caller; `up` starts these."
+    help = "Serves pages and streams, on EXPLORER_HOST and PORT or on a socket that the caller has opened."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--fd", type=int, required=True, help="the listening socket's file descriptor")
+        parser.add_argument("--fd", type=int, help="the listening socket's file descriptor")
         parser.add_argument("--leashed", action="store_true", help="end when standard input does")
 
-    def handle(self, *args: Any, fd: int, leashed: bool, **options: Any) -> None:
+    def handle(self, *args: Any, fd: int | None, leashed: bool, **options: Any) -> None:
         if leashed:
             watch_standard_input()
         config = uvicorn.Config(
             "explorer.asgi:application",
             access_log=False,  # it would hold sign-in links
             log_config=None,
+            host=settings.HOST,
+            port=settings.PORT,
             timeout_graceful_shutdown=GRACE,
             proxy_headers=False,
             server_header=False,
         )
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
-        # fromfd would call the socket a Unix one and lose TCP_NODELAY; this asks the kernel what it is.
-        Server(config).run(sockets=[socket.socket(fileno=fd)])
+        # uvicorn's own --fd calls the socket a Unix one, which costs TCP_NODELAY; this asks the kernel what it is.
+        Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
