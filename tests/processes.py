@@ -18,6 +18,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 
+from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import Cluster
 from tests.tools import find_redis
 
@@ -77,6 +78,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.pass_fds,
                 start_new_session=True,
+                preexec_fn=dying_with_parent(signal.SIGKILL),  # a killed test session leaves nothing running
             )
 
     @property

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from explorer.supervisor.leash import dying_with_parent
 from tests.processes import ROOT, until
 
 # A test's own settings and database must not reach what a user would start.
-NOT_OURS = ("EXPLORER_", "DJANGO_SETTINGS_MODULE", "DATABASE_URL", "CELERY_")
+NOT_OURS = ("EXPLORER_", "DJANGO_", "DATABASE_URL", "CELERY_")
 
 
 def clean_environment(data: Path, port: int, **more: str) -> dict[str, str]:
@@ -43,6 +44,7 @@ class Up:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=dying_with_parent(signal.SIGTERM),
             )
 
     @property

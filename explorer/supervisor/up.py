@@ -24,7 +24,7 @@ from django.urls import reverse
 
 from explorer.actions import sign_in
 from explorer.places import Places
-from explorer.supervisor import embedded, lock
+from explorer.supervisor import embedded, lock, ports
 from explorer.supervisor.children import Child
 from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import PostgresFailed
@@ -56,11 +56,14 @@ class Supervisor:
             with holding:
                 embedded.refuse_half_restored(self.places)
                 self._run_alone()
-        except (lock.Taken, embedded.CannotRun) as why:
+        except (lock.Taken, embedded.CannotRun, ports.CannotListen) as why:
             raise CannotStart(str(why)) from None
 
     def _run_alone(self) -> None:
-        with _bind(settings.HOST, settings.PORT) as listener:
+        with contextlib.ExitStack() as stack:
+            listeners = ports.listen(settings.HOST, settings.PORT, settings.WEB_PROCESSES)
+            for listener in listeners:
+                stack.enter_context(listener)
             shutil.rmtree(self.places.run, ignore_errors=True)  # what a killed predecessor left
             self.places.log.mkdir(parents=True, exist_ok=True)
             try:
@@ -69,7 +72,7 @@ class Supervisor:
                 if not self.stop_asked:
                     self._prepare()
                 if not self.stop_asked:
-                    self._start_the_rest(listener)
+                    self._start_the_rest(listeners)
                     self._wait_until_ready()
                 if not self.stop_asked:
                     self._greet()
@@ -98,8 +101,8 @@ class Supervisor:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
 
-    def _start_the_rest(self, listener: socket.socket) -> None:
-        for number in range(1, settings.WEB_PROCESSES + 1):
+    def _start_the_rest(self, listeners: list[socket.socket]) -> None:
+        for number, listener in enumerate(listeners, start=1):
             self._add(f"web-{number}", "web", "--fd", str(listener.fileno()), pass_fds=(listener.fileno(),))
         self._add("interactive", "worker", "interactive")
         self._add("batch", "worker", "batch", niceness=BATCH_NICENESS)
@@ -190,21 +193,6 @@ class Supervisor:
                 else:
                     server.put_away()
         shutil.rmtree(self.places.run, ignore_errors=True)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """One socket for all web processes: a port that is taken is known at once, a restarted child misses nothing."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as wrong:
-        listener.close()
-        raise CannotStart(f"Port {port} of {host} cannot be used ({wrong.strerror}); PORT=… chooses another.") from None
-    listener.listen(1024)
-    listener.setblocking(False)
-    return listener
 
 
 def _ready() -> bool:

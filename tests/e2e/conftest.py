@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +6,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.conftest import missing
 from tests.supervised import Up
 from tests.tools import find_chromium
-
-# Playwright's synchronous interface runs an event loop in this thread, in which Django would refuse to ask.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 # Without a display, a sandbox (root) or the network; the rest keeps it from phoning home.
 ARGUMENTS = [
@@ -28,7 +24,9 @@ def browser() -> Iterator[Browser]:
     program = find_chromium()
     if not program:
         missing("a Chromium")
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # Playwright's synchronous interface runs an event loop in this thread, in which Django would not ask.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield launched
         launched.close()
