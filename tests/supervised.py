@@ -35,6 +35,7 @@ class Up:
         self.port = port or free_port()
         descriptor, name = tempfile.mkstemp(prefix="pytest-up-", suffix=".txt")
         self.output = Path(name)
+        self._last_words: str | None = None  # once it is closed
         with open(descriptor, "wb") as output:
             self.popen = subprocess.Popen(
                 command or [sys.executable, "manage.py", "up"],
@@ -49,7 +50,7 @@ class Up:
 
     @property
     def said(self) -> str:
-        return self.output.read_text(errors="replace")
+        return self.output.read_text(errors="replace") if self._last_words is None else self._last_words
 
     def wait_until_greeted(self, within: float = 60) -> str:
         """The one-time link that it prints."""
@@ -90,7 +91,9 @@ class Up:
             self.popen.kill()
             self.popen.wait()
             psutil.wait_procs(family, timeout=10)
-        self.output.unlink(missing_ok=True)
+        if self._last_words is None:
+            self._last_words = self.said
+            self.output.unlink()
 
 
 def gone(processes: list[psutil.Process], within: float = 10) -> bool:
