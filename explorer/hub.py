@@ -101,7 +101,7 @@ class Hub:
                     self._tell_all(REREAD)  # what was said while nobody listened is in the rows
                     async for notice in connection.notifies():
                         self._deliver(notice.payload)
-            except psycopg.Error as away:
+            except (psycopg.Error, OSError) as away:
                 log.warning("listening: %s", str(away).strip())
             finally:
                 self.listening = False
@@ -109,8 +109,13 @@ class Hub:
             pause = min(pause * 2, RECONNECT_LAST)
 
     def _deliver(self, payload: str) -> None:
-        event = json.loads(payload)
-        for job_id in {event["job"], event.get("parent")}:
+        try:
+            event = json.loads(payload)
+            heard_by = {int(event["job"]), event.get("parent")}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            log.warning("listening: a notification that is none of ours: %.200r", payload)
+            return
+        for job_id in heard_by:
             for subscription in self._by_job.get(job_id, ()):
                 subscription.offer(event)
 

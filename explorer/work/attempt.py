@@ -12,7 +12,6 @@ from explorer.actions import attempts
 from explorer.actions.attempts import Lost
 from explorer.events import publish_text
 from explorer.models import Job
-from explorer.patience import patiently
 from explorer.plain import plain
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ class Attempt:
         self.job = job
         self.lost = threading.Event()  # set by the keeper when a lease could not be renewed
         self._stopping = stopping
-        self._pending = ""  # text that was published and is not in the row yet
+        self.pending = ""  # text that was published and is not in the row yet; what ends the job writes it
         self._length = 0  # of all text, in characters
         self._next_flush = time.monotonic() + FLUSH_EVERY
         self._watch_again_at = 0.0
@@ -87,7 +86,7 @@ class Attempt:
                 raise Lost
         except (OperationalError, InterfaceError):
             connection.close()  # streams that miss a piece read the row
-        self._pending += text
+        self.pending += text
         self._length += len(text)
         self.check()
 
@@ -95,23 +94,18 @@ class Attempt:
         """Writes progress and text to the row and looks whether somebody cancelled."""
         self._next_flush = time.monotonic() + FLUSH_EVERY
         try:
-            standing = attempts.report(self.job, self._pending)
+            standing = attempts.report(self.job, self.pending)
         except (OperationalError, InterfaceError):
             if connection.in_atomic_block:
                 raise
             connection.close()  # PostgreSQL restarts: the next flush carries this one's text too
             self._watch_again_at = time.monotonic() + WATCH_AFTER_OUTAGE
             return
-        self._pending = ""
+        self.pending = ""
         if standing.cancel_requested:
             raise Cancelled
         if standing.unwatched and time.monotonic() > self._watch_again_at:
             raise Cancelled("Nobody was watching any more.")
-
-    def take_pending(self) -> str:
-        """The text that the row does not hold yet, for the write that ends the job."""
-        pending, self._pending = self._pending, ""
-        return pending
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -119,6 +113,3 @@ class Attempt:
         with transaction.atomic():
             attempts.held(self.job)
             yield
-
-    def reread(self) -> None:
-        patiently(self.job.refresh_from_db)

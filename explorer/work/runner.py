@@ -45,15 +45,15 @@ def _run_claimed(job: Job, keeper: Keeper) -> None:
     except Lost:
         log.warning("job %s: attempt %s was overtaken; it writes nothing", job.pk, job.attempt)
     except Cancelled as why:
-        text, said = attempt.take_pending(), str(why)
-        _write(lambda: attempts.cancelled(job, text, said))
+        said = str(why)
+        _write(lambda: attempts.cancelled(job, attempt.pending, said))
     except Refused as why:
-        text, said = attempt.take_pending(), str(why)
-        _write(lambda: attempts.fail(job, said, for_good=True, text=text))
+        said = str(why)
+        _write(lambda: attempts.fail(job, said, for_good=True, text=attempt.pending))
     except Exception as wrong:
         log.exception("job %s (%s): attempt %s failed", job.pk, job.kind, job.attempt)
-        text, said, trace = attempt.take_pending(), _say(wrong), traceback.format_exc()
-        _write(lambda: attempts.fail(job, said, trace, text=text))
+        said, trace = _say(wrong), traceback.format_exc()
+        _write(lambda: attempts.fail(job, said, trace, text=attempt.pending))
     except BaseException:  # a worker that is ended at once, by a second signal
         _write(lambda: attempts.give_back(job))
         raise
@@ -70,8 +70,7 @@ def _run_body(attempt: Attempt) -> None:
             patiently(lambda: attempts.plan(job, children))
             return
         result: Any = import_string(kind.body)(attempt)
-        text = attempt.take_pending()
-        patiently(lambda: attempts.finish(job, text, result))
+        patiently(lambda: attempts.finish(job, attempt.pending, result))
     except GivenBack:
         log.info("job %s (%s): given back", job.pk, job.kind)
         _write(lambda: attempts.give_back(job))

@@ -70,6 +70,7 @@ def test_the_list_follows_jobs(signed_in: Page, up: Up) -> None:
     """Two tabs: one starts a job, the other has it in its list and sees it end."""
     watcher = signed_in.context.new_page()
     signed_in.get_by_role("button", name=DIAGNOSE).click()
+    expect(signed_in).to_have_url(re.compile(r"/jobs/\d+/$"))
     number = signed_in.url.rstrip("/").rsplit("/", 1)[1]
     watcher.goto(f"http://127.0.0.1:{up.port}/jobs/")
     expect(watcher.locator(f"[data-job='{number}'] .state")).to_have_text("Done", timeout=30_000)
@@ -79,6 +80,7 @@ def test_the_list_follows_jobs(signed_in: Page, up: Up) -> None:
 
 def test_a_reload_while_a_job_runs_shows_all_its_text(signed_in: Page) -> None:
     signed_in.get_by_role("button", name=DIAGNOSE).click()
+    expect(signed_in).to_have_url(re.compile(r"/jobs/\d+/$"))
     for _ in range(3):
         signed_in.reload()
     expect(signed_in.locator(".panel .state").first).to_have_text("Done", timeout=30_000)

@@ -168,6 +168,18 @@ def test_streams_hold_no_connection_and_pages_go_on(web: Web, viewer: User) -> N
         stream.close()
 
 
+def test_what_somebody_else_says_on_the_channel_does_no_harm(workers: Workers, web: Web, viewer: User) -> None:
+    job = jobs.start("test_stream", {"n": 10})
+    stream = open_stream(web, cookie_of(viewer), job)
+    assert next(stream.events())[0] == "job"
+    with connection.cursor() as cursor:
+        for payload in ("rubbish", "[]", "{}", "7", '{"job": []}', '"text"'):
+            cursor.execute("SELECT pg_notify('explorer', %s)", [payload])
+    workers.start("interactive")
+    texts, _ = read(stream)
+    assert texts == {job.pk: words(10)}
+
+
 def test_an_open_stream_does_not_keep_the_server(web: Web, viewer: User) -> None:
     job = jobs.start("test_stream", {"n": 1})
     stream = open_stream(web, cookie_of(viewer), job)
