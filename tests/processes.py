@@ -168,6 +168,17 @@ class Web:
         answer.body = answer.read()  # type: ignore[attr-defined]
         return answer
 
+    def post(self, path: str, cookie: str) -> http.client.HTTPResponse:
+        """As a person does who has the first page open."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        client.request("GET", "/", headers={"Cookie": cookie})
+        page = client.getresponse()
+        token = page.read().decode().split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+        cookies = f"{cookie}; {page.headers['Set-Cookie'].split(';')[0]}"
+        form = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookies, "Origin": self.address}
+        client.request("POST", path, body=f"csrfmiddlewaretoken={token}", headers=form)
+        return client.getresponse()
+
     def close(self) -> None:
         self.process.close()
         self._listener.close()

@@ -1,16 +1,18 @@
 """Faults 1 to 5 and 8: workers that die, hang, are stopped or are told twice, on both brokers."""
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from explorer import doorbell
 from explorer.actions import jobs
 from explorer.models import Job
 from explorer.models.jobs import JobState
-from tests.processes import Workers, until
+from tests.processes import ROOT, Workers, environment, until
 
 
 def state(job: Job) -> str:
@@ -134,14 +136,25 @@ def test_threads_give_their_jobs_back_too(workers: Workers, trace: Path) -> None
     assert {state(job) for job in streams} == {JobState.QUEUED}
 
 
-def test_a_row_whose_message_was_never_sent_is_swept_up(workers: Workers) -> None:
+KILLED_BEFORE_IT_RINGS = """
+import django; django.setup()
+import os, signal
+from django.db import transaction
+from explorer.actions import jobs
+
+with transaction.atomic():
+    transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))  # hooks run in the order they came
+    jobs.start("test_count", {"n": 4})
+"""
+
+
+def test_a_row_whose_message_was_never_sent_is_swept_up(workers: Workers, broker_url: str | None) -> None:
     """Fault 8: the process dies after the commit and before it rings."""
     workers.start()
-    with transaction.atomic():
-        job = jobs.start("test_count", {"n": 4})
-        transaction.set_rollback(False)
-        transaction.get_connection().run_on_commit.clear()  # what a kill at this moment leaves
-    assert ended(job).result == {"sum": 10}
+    command = [sys.executable, "-c", KILLED_BEFORE_IT_RINGS]
+    killed = subprocess.run(command, cwd=ROOT, env=os.environ | environment(broker_url), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert ended(Job.objects.get()).result == {"sum": 10}
 
 
 def test_cancel_reaches_a_running_job_and_its_queued_children(workers: Workers, tmp_path: Path) -> None:

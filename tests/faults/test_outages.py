@@ -8,7 +8,6 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 
 from explorer.actions import jobs
 from explorer.models import Job
@@ -76,19 +75,19 @@ def test_the_broker_is_away_when_a_form_is_posted(
 ) -> None:
     """Fault 7: the row is kept, the answer comes within 2 s, the sweeper delivers once the broker is back."""
     workers.start("interactive")
-    client = Client()
-    client.force_login(admin)
-    assert client.post("/jobs/diagnose/").status_code == 302  # a connection that was good is in the pool
-    until(lambda: not Job.objects.filter(state__in=["queued", "running"]).exists())
+    cookie = cookie_of(admin)["Cookie"]
+    assert web.post("/jobs/diagnose/", cookie).status == 302  # a connection that was good is in its pool
+    ended(Job.objects.get())
     redis_server.stop()
     try:
         start = time.monotonic()
-        answer = client.post("/jobs/diagnose/")
+        answer = web.post("/jobs/diagnose/", cookie)
         took = time.monotonic() - start
     finally:
         redis_server.start()
-    assert answer.status_code == 302
+    assert answer.status == 302
     assert took < 2
+    assert "the broker took no message" in web.process.said
     assert ended(Job.objects.latest("pk")).state == JobState.DONE
 
 
