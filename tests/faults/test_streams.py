@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
 
-from explorer.actions import jobs
+from explorer.actions import attempts, jobs
 from explorer.models import Job
 from explorer.models.jobs import JobState
 from tests.conftest import cookie_of
@@ -166,6 +166,19 @@ def test_streams_hold_no_connection_and_pages_go_on(web: Web, viewer: User) -> N
         assert cursor.fetchone() == (1,)
     for stream in streams:
         stream.close()
+
+
+def test_what_was_said_while_nobody_listened_is_read(web: Web, viewer: User) -> None:
+    """The listening connection is cut, and before it is back the job ends; nothing comes after that."""
+    job = attempts.claim(jobs.start("test_stream", {"n": 1}).pk, "a test")
+    assert job
+    stream = open_stream(web, cookie_of(viewer), job)
+    assert next(stream.events())[0] == "text"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    attempts.finish(job, "all of it", None)
+    texts, states = read(stream)
+    assert (texts, states[-1]) == ({job.pk: "all of it"}, JobState.DONE)
 
 
 def test_what_somebody_else_says_on_the_channel_does_no_harm(workers: Workers, web: Web, viewer: User) -> None:
