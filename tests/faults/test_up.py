@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -42,14 +43,18 @@ def status(up: Up, path: str = "/readyz") -> int:
         client.close()
 
 
-def temporary_files() -> set[str]:
-    """Also shared memory, which a killed PostgreSQL may leave."""
-    return {
-        str(path)
-        for folder in (tempfile.gettempdir(), "/dev/shm")
-        for path in Path(folder).glob("*")
-        if not path.name.startswith("pytest-")
-    }
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files that is this test's alone, with a path short enough for sockets."""
+    made = Path(tempfile.mkdtemp(prefix="pytest-"))
+    yield made
+    shutil.rmtree(made)
+
+
+def shared_memory(family: list[psutil.Process]) -> list[Path]:
+    """What PostgreSQL holds outside any folder, and may leave there when it is killed."""
+    maps = {found.path for each in family for found in each.memory_maps()}
+    return [Path(path) for path in maps if path.startswith("/dev/shm/PostgreSQL")]
 
 
 def left_behind(data: Path) -> set[str]:
@@ -57,19 +62,20 @@ def left_behind(data: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_and_leaves_nothing(data: Path, sign: signal.Signals) -> None:
-    before = temporary_files()
-    up = Up(data)
+def test_a_signal_stops_everything_and_leaves_nothing(data: Path, temporary: Path, sign: signal.Signals) -> None:
+    up = Up(data, TMPDIR=str(temporary))
     try:
         up.wait_until_greeted()
         family = up.family()
+        shared = shared_memory(family)
+        assert shared
         assert len([each for each in family if each.ppid() == up.popen.pid]) == 5  # PostgreSQL, 2 web, 2 workers
         assert up.end(sign) == 0
     finally:
         up.close()
     assert gone(family, within=1)
     assert left_behind(data) == set()
-    assert temporary_files() - before == set()
+    assert [path for path in [*temporary.iterdir(), *shared] if path.exists()] == []
     assert "killed" not in up.said
     assert "database system is shut down" in (data / "log/postgres.log").read_text()
     with socket.create_server(("127.0.0.1", up.port)):
@@ -205,16 +211,16 @@ def test_under_root_nothing_above_the_data_folder_becomes_readable(tmp_path: Pat
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
-def test_a_data_folder_too_deep_for_a_socket(tmp_path: Path) -> None:
-    before = temporary_files()
+def test_a_data_folder_too_deep_for_a_socket(tmp_path: Path, temporary: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60) / "data"
-    up = Up(deep)
+    up = Up(deep, TMPDIR=str(temporary))
     try:
         up.wait_until_greeted()
+        assert [path.name[:9] for path in temporary.iterdir()] == ["explorer-"]
         assert up.end() == 0
     finally:
         up.close()
-    assert temporary_files() - before == set()
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
