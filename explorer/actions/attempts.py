@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -28,6 +28,20 @@ class Standing:
 
     cancel_requested: bool
     unwatched: bool
+
+
+class Tail(NamedTuple):
+    """Text that the row may not hold yet. Where it belongs is said too, so that writing it again,
+    after a connection that broke before the answer came, does not double it."""
+
+    at: int = 0  # characters before it
+    text: str = ""
+
+    def onto(self, whole: str) -> str:
+        return whole[: self.at] + self.text if self.text else whole
+
+
+NO_TAIL = Tail()
 
 
 def lease() -> timedelta:
@@ -63,7 +77,8 @@ def renew(job_id: int, attempt: int) -> bool:
 REPORT = """
     WITH written AS (
         UPDATE explorer_job
-        SET done = %(done)s, total = %(total)s, unit = %(unit)s, message = %(message)s, text = text || %(text)s
+        SET done = %(done)s, total = %(total)s, unit = %(unit)s, message = %(message)s,
+            text = CASE WHEN %(text)s = '' THEN text ELSE left(text, %(at)s) || %(text)s END
         WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'running'
         RETURNING cancel_requested, coalesce(watched_until < statement_timestamp(), false) AS unwatched
     )
@@ -71,8 +86,8 @@ REPORT = """
 """
 
 
-def report(job: Job, text: str) -> Standing:
-    """Writes the job's progress and appends to its text, tells the streams, and says how it stands."""
+def report(job: Job, tail: Tail) -> Standing:
+    """Writes the job's progress and goes on with its text, tells the streams, and says how it stands."""
     values: dict[str, Any] = {
         "id": job.pk,
         "attempt": job.attempt,
@@ -80,7 +95,8 @@ def report(job: Job, text: str) -> Standing:
         "total": job.total,
         "unit": job.unit,
         "message": job.message,
-        "text": text,
+        "text": tail.text,
+        "at": tail.at,
         "channel": CHANNEL,
         "event": encode(progress(job)),
     }
@@ -111,16 +127,16 @@ def plan(job: Job, children: list[Child]) -> None:
 
 
 @transaction.atomic
-def finish(job: Job, text: str, result: Any) -> None:
+def finish(job: Job, tail: Tail, result: Any) -> None:
     current = held(job)
     total = job.total or job.done
-    _end(current, JobState.DONE, text=current.text + text, result=result, done=total, total=total, unit=job.unit)
+    _end(current, JobState.DONE, text=tail.onto(current.text), result=result, done=total, total=total, unit=job.unit)
 
 
 @transaction.atomic
-def cancelled(job: Job, text: str, why: str = "") -> None:
+def cancelled(job: Job, tail: Tail, why: str = "") -> None:
     current = held(job)
-    _end(current, JobState.CANCELLED, text=current.text + text, message=why or current.message)
+    _end(current, JobState.CANCELLED, text=tail.onto(current.text), message=why or current.message)
 
 
 @transaction.atomic
@@ -132,13 +148,13 @@ def give_back(job: Job) -> None:
 
 
 @transaction.atomic
-def fail(job: Job, error: str, traceback: str = "", *, for_good: bool = False, text: str = "") -> None:
+def fail(job: Job, error: str, traceback: str = "", *, for_good: bool = False, tail: Tail = NO_TAIL) -> None:
     """A failure: queued again after a pause, parked after the last one that is allowed."""
     current = held(job)
     current.failures += 1
     current.error = plain(error)
     current.traceback = plain(traceback)
-    current.text += text
+    current.text = tail.onto(current.text)
     if current.cancel_requested:
         _end(current, JobState.CANCELLED)
     elif for_good or current.failures >= settings.JOB_FAILURES:

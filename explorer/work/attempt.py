@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from explorer.actions import attempts
-from explorer.actions.attempts import Lost
+from explorer.actions.attempts import Lost, Tail
 from explorer.events import publish_text
 from explorer.models import Job
 from explorer.plain import plain
@@ -41,8 +41,7 @@ class Attempt:
         self.job = job
         self.lost = threading.Event()  # set by the keeper when a lease could not be renewed
         self._stopping = stopping
-        self.pending = ""  # text that was published and is not in the row yet; what ends the job writes it
-        self._length = 0  # of all text, in characters
+        self.tail = Tail()  # text that was published and is not in the row yet; what ends the job writes it
         self._next_flush = time.monotonic() + FLUSH_EVERY
         self._watch_again_at = 0.0
 
@@ -82,26 +81,26 @@ class Attempt:
         """Adds to the job's text: streams hear it now, the row holds it soon."""
         text = plain(text)
         try:
-            if not publish_text(self.job.pk, self.job.attempt, self._length, text):
+            at = self.tail.at + len(self.tail.text)
+            if not publish_text(self.job.pk, self.job.attempt, at, text):
                 raise Lost
         except (OperationalError, InterfaceError):
             connection.close()  # streams that miss a piece read the row
-        self.pending += text
-        self._length += len(text)
+        self.tail = Tail(self.tail.at, self.tail.text + text)
         self.check()
 
     def flush(self) -> None:
         """Writes progress and text to the row and looks whether somebody cancelled."""
         self._next_flush = time.monotonic() + FLUSH_EVERY
         try:
-            standing = attempts.report(self.job, self.pending)
+            standing = attempts.report(self.job, self.tail)
         except (OperationalError, InterfaceError):
             if connection.in_atomic_block:
                 raise
             connection.close()  # PostgreSQL restarts: the next flush carries this one's text too
             self._watch_again_at = time.monotonic() + WATCH_AFTER_OUTAGE
             return
-        self.pending = ""
+        self.tail = Tail(self.tail.at + len(self.tail.text))
         if standing.cancel_requested:
             raise Cancelled
         if standing.unwatched and time.monotonic() > self._watch_again_at:

@@ -46,14 +46,14 @@ def _run_claimed(job: Job, keeper: Keeper) -> None:
         log.warning("job %s: attempt %s was overtaken; it writes nothing", job.pk, job.attempt)
     except Cancelled as why:
         said = str(why)
-        _write(lambda: attempts.cancelled(job, attempt.pending, said))
+        _write(lambda: attempts.cancelled(job, attempt.tail, said))
     except Refused as why:
         said = str(why)
-        _write(lambda: attempts.fail(job, said, for_good=True, text=attempt.pending))
+        _write(lambda: attempts.fail(job, said, for_good=True, tail=attempt.tail))
     except Exception as wrong:
         log.exception("job %s (%s): attempt %s failed", job.pk, job.kind, job.attempt)
         said, trace = _say(wrong), traceback.format_exc()
-        _write(lambda: attempts.fail(job, said, trace, text=attempt.pending))
+        _write(lambda: attempts.fail(job, said, trace, tail=attempt.tail))
     except BaseException:  # a worker that is ended at once, by a second signal
         _write(lambda: attempts.give_back(job))
         raise
@@ -70,7 +70,7 @@ def _run_body(attempt: Attempt) -> None:
             patiently(lambda: attempts.plan(job, children))
             return
         result: Any = import_string(kind.body)(attempt)
-        patiently(lambda: attempts.finish(job, attempt.pending, result))
+        patiently(lambda: attempts.finish(job, attempt.tail, result))
     except GivenBack:
         log.info("job %s (%s): given back", job.pk, job.kind)
         _write(lambda: attempts.give_back(job))

@@ -176,7 +176,7 @@ def test_what_was_said_while_nobody_listened_is_read(web: Web, viewer: User) -> 
     assert next(stream.events())[0] == "text"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
-    attempts.finish(job, "all of it", None)
+    attempts.finish(job, attempts.Tail(0, "all of it"), None)
     texts, states = read(stream)
     assert (texts, states[-1]) == ({job.pk: "all of it"}, JobState.DONE)
 

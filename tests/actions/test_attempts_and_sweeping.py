@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from explorer.actions import attempts, jobs, sweeping
+from explorer.actions.attempts import Tail
 from explorer.models import Job
 from explorer.models.jobs import JobState
 
@@ -81,12 +82,12 @@ def test_a_pause_after_a_failure_is_kept() -> None:
 
 
 ACTS: dict[str, Callable[[Job], object]] = {
-    "finish": lambda stale: attempts.finish(stale, "text", {}),
+    "finish": lambda stale: attempts.finish(stale, Tail(0, "text"), {}),
     "fail": lambda stale: attempts.fail(stale, "error"),
-    "cancelled": lambda stale: attempts.cancelled(stale, "text"),
+    "cancelled": lambda stale: attempts.cancelled(stale, Tail(0, "text")),
     "give back": attempts.give_back,
     "plan": lambda stale: attempts.plan(stale, [jobs.Child("test_part")]),
-    "report": lambda stale: attempts.report(stale, "text"),
+    "report": lambda stale: attempts.report(stale, Tail(0, "text")),
 }
 
 
@@ -113,3 +114,16 @@ def test_a_stale_attempt_renews_nothing() -> None:
     before = Job.objects.values().get()
     assert attempts.renew(stale.pk, stale.attempt) is False
     assert Job.objects.values().get() == before
+
+
+def test_a_text_that_is_written_again_is_not_doubled() -> None:
+    """The connection broke before the answer came; the same tail is written once more, longer by then."""
+    job = attempts.claim(jobs.start("test_stream", {"n": 1}).pk, "a worker")
+    assert job
+    attempts.report(job, Tail(0, "one é😀 "))
+    for tail in (Tail(7, "two "), Tail(7, "two "), Tail(7, "two three ")):
+        attempts.report(job, tail)
+    attempts.report(job, Tail(17))
+    assert Job.objects.get().text == "one é😀 two three "
+    attempts.finish(job, Tail(7, "two three four"), None)
+    assert Job.objects.get().text == "one é😀 two three four"
