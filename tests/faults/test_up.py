@@ -51,10 +51,9 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def shared_memory(family: list[psutil.Process]) -> list[Path]:
+def shared_memory(postgres: psutil.Process) -> list[Path]:
     """What PostgreSQL holds outside any folder, and may leave there when it is killed."""
-    maps = {found.path for each in family for found in each.memory_maps()}
-    return [Path(path) for path in maps if path.startswith("/dev/shm/PostgreSQL")]
+    return [Path(held.path) for held in postgres.memory_maps() if held.path.startswith("/dev/shm/PostgreSQL")]
 
 
 def left_behind(data: Path) -> set[str]:
@@ -67,7 +66,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(data: Path, temporary: Pat
     try:
         up.wait_until_greeted()
         family = up.family()
-        shared = shared_memory(family)
+        shared = shared_memory(up.child("postgres", "-D"))
         assert shared
         assert len([each for each in family if each.ppid() == up.popen.pid]) == 5  # PostgreSQL, 2 web, 2 workers
         assert up.end(sign) == 0
