@@ -5,7 +5,7 @@ import django
 django.setup()
 
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402  the handlers need the apps to be ready
-from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
+from django.core.handlers.wsgi import WSGIHandler  # noqa: E402  after setup, as above
 
 asgi = ASGIHandler()
 wsgi = WSGIHandler()
