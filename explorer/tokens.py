@@ -1,0 +1,147 @@
+"""Token ids and activations as HTML: the one audited place in the project that makes a SafeString.
+
+Whatever an lm has read goes out through `render`. Attributes are made of numbers, by :d and :.5g, which take nothing
+else; a label and all text are escaped; what cannot be seen, or would act on its surroundings, is named instead. Tokens
+on whose border a character lies share one span, so that no character is ever shown in halves.
+
+    <div class="tokens" role="group" aria-label="Tokens" dir="auto" data-first="0" data-peak="1.25">
+      <span data-t="464" data-a="0">The</span>                                              level 0: it does not fire
+      <span class="l9" data-t="5021" data-a="0.64"> cat</span>                              levels 1 to 16
+      <span class="l16 top" tabindex="0" data-t="12 930" data-a="0 1.25"> 語</span>          the strongest
+
+Within a token, `i` holds characters that are there but hard to see, which tokens.css draws; a selection copies them
+unchanged. `bdi` holds text that stands for something else: it has no say in the direction of what is around it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate, groupby
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString
+
+LEVELS = 16
+STOP = ' tabindex="0"'
+CACHED = 65_536  # tokens, and as many characters of several tokens, kept ready by a vocabulary: some 15 MB each
+
+# Seen by themselves although blank or without width, or at work within words and emoji, so they stay in the text.
+ODD = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u200c\u200d\ufe00-\ufe0f"
+# Control characters, what turns the direction of text, what is invisible or stands for something unknown, and what has
+# no meaning that others share. Only \n and \t, of the control characters, stay in the text; no other breaks a line.
+NAMED = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufeff\uffa0\ufff0-\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
+)
+PLAIN = re.compile(" ?[A-Za-z0-9]+")  # most tokens; asking first halves the time of a text that nobody saw yet
+PIECES = re.compile(
+    r"(?P<byte>[\udc80-\udcff]+)|(?P<break>\n)|(?P<tab>\t)"
+    # A space is read without help unless it is all there is, or another blank is beside it.
+    r"|(?P<blank> {2,}| (?=\s)|(?<=\s) |\A \Z)"
+    rf"|(?P<odd>[{ODD}])|(?P<mark>[{NAMED}])|(?P<markup>[&<>\"'])"
+)
+
+
+class Vocabulary:
+    """An lm's tokens, each the bytes it stands for; those that are special, such as bos, are not read as text."""
+
+    def __init__(self, tokens: Sequence[bytes], special: frozenset[int] = frozenset()) -> None:
+        self._tokens, self._special = tokens, special
+        self.text = lru_cache(CACHED)(self._text)
+        self.silent = lru_cache(CACHED)(self._silent)
+
+    def _text(self, ids: tuple[int, ...]) -> str:
+        """The HTML within the span of these tokens."""
+        if len(ids) > 1 or self._is_text(ids[0]):
+            return _shown(b"".join([self._tokens[token] for token in ids]))
+        known = 0 <= ids[0] < len(self._tokens) and self._tokens[ids[0]]
+        return f'<bdi class="special">{_shown(known) if known else f"[{ids[0]:d}]"}</bdi>'
+
+    def _silent(self, token: int) -> str:
+        """The span of a token that does not fire, ready-made, as most on a page are; "" where bytes are not whole."""
+        if self._is_text(token):
+            try:
+                self._tokens[token].decode()
+            except UnicodeDecodeError:
+                return ""
+        return f"{_opening(f'{token:d}', '0')}{self._text((token,))}</span>"
+
+    def _is_text(self, token: int) -> bool:
+        return 0 <= token < len(self._tokens) and token not in self._special and self._tokens[token] != b""
+
+    def joined(self, ids: Sequence[int], fragments: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The places of tokens that are not whole as (start, stop), each as short as characters allow."""
+        for _, run in groupby(enumerate(fragments), lambda numbered: numbered[1] - numbered[0]):  # of neighbours
+            places = [place for _, place in run]
+            tokens = [self._tokens[ids[place]] for place in places]
+            characters = b"".join(tokens).decode(errors="surrogateescape")
+            cuts = set(accumulate(len(character.encode(errors="surrogateescape")) for character in characters))
+            start = places[0]
+            for place, end in zip(places, accumulate(map(len, tokens)), strict=True):
+                if end in cuts:
+                    yield start, place + 1
+                    start = place + 1
+
+
+def render(
+    vocabulary: Vocabulary,
+    ids: Sequence[int],
+    activations: Sequence[float],
+    *,
+    peak: float | None = None,
+    first: int = 0,
+    label: str = "Tokens",
+) -> SafeString:
+    """A text whose tokens are the brighter the more they fire.
+
+    `peak` is what counts as brightest, the maximum of this text unless given; `first` is the position of the first
+    token in its context; `label` is what a screen reader calls the text.
+    """
+    if len(ids) != len(activations):
+        raise ValueError(f"{len(ids)} tokens, but {len(activations)} activations")
+    strongest = max((value for value in activations if value > 0), default=0.0)  # NaN is not above 0
+    full = peak if peak is not None and peak > 0 else strongest
+    top = activations.index(strongest) if strongest else 0
+
+    spans = list(map(vocabulary.silent, ids))
+    for place, value in enumerate(activations):
+        if (value or place == top) and spans[place]:
+            _, _, rest = spans[place].partition(">")
+            spans[place] = _opening(f"{ids[place]:d}", f"{value:.5g}", _level(value, full), place == top) + rest
+    for start, stop in vocabulary.joined(ids, [place for place, span in enumerate(spans) if not span]):
+        tokens, values = tuple(ids[start:stop]), activations[start:stop]
+        numbers, figures = " ".join([f"{token:d}" for token in tokens]), " ".join([f"{value:.5g}" for value in values])
+        opening = _opening(numbers, figures, max([_level(value, full) for value in values]), start <= top < stop)
+        spans[start] = f"{opening}{vocabulary.text(tokens)}</span>"
+    container = f'<div class="tokens" role="group" aria-label="{escape(label)}" dir="auto"'
+    return SafeString(f'{container} data-first="{first:d}" data-peak="{full:.5g}">{"".join(spans)}</div>')
+
+
+def _level(value: float, full: float) -> int:
+    if value >= full > 0:
+        return LEVELS
+    return int(value / full * LEVELS) + 1 if value > 0 else 0
+
+
+def _opening(ids: str, activations: str, level: int = 0, top: bool = False) -> str:
+    """The strongest token is where the Tab key enters a text; where none fires, the first is."""
+    look = f' class="l{level}{" top" if top else ""}"' if level else ""
+    return f'<span{look}{STOP if top else ""} data-t="{ids}" data-a="{activations}">'
+
+
+def _shown(data: bytes) -> str:
+    """Bytes that are no character become lone surrogates, which no bytes decode to, and so are told from characters."""
+    text = data.decode(errors="surrogateescape")
+    return text if PLAIN.fullmatch(text) else PIECES.sub(_piece, text)
+
+
+def _piece(match: re.Match[str]) -> str:
+    kind, text = match.lastgroup, match[0]
+    if kind == "markup":
+        return escape(text)
+    if kind == "byte":
+        return f'<bdi class="byte">{text.encode(errors="surrogateescape").hex(" ").upper()}</bdi>'
+    if kind == "mark":
+        return f'<bdi class="mark">U+{ord(text):04X}</bdi>'
+    return f'<i class="{kind}">{text}</i>'
