@@ -1,4 +1,4 @@
-"""The web application: pages by WSGI on threads, streams by ASGI, and the hub's life."""
+"""The web application: what stands in front, pages by WSGI on threads, streams by ASGI, and the hub's life."""
 
 import os
 
@@ -7,8 +7,11 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 django.setup()
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402  the handlers need the apps to be ready
+from django.conf import settings  # noqa: E402  the handlers need the apps to be ready
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
+from explorer.front.bodies import Bodies  # noqa: E402
+from explorer.front.forwarded import Forwarded  # noqa: E402
 from explorer.hub import hub  # noqa: E402
 from explorer.pages import Pages, Receive, Scope, Send  # noqa: E402
 
@@ -18,7 +21,7 @@ pages = Pages()
 streams = ASGIHandler()
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(receive, send)
     elif scope["type"] == "http":
@@ -38,3 +41,6 @@ async def _live(receive: Receive, send: Send) -> None:
             await hub.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+application = Forwarded(Bodies(_answer, settings.BODY_LIMIT), settings.PROXIES)

@@ -58,7 +58,7 @@ class Pages:
         said: list[tuple[int, Headers]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
-            pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            pairs = [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
             said.append((int(status.split(" ", 1)[0]), pairs))
             return lambda _: None
 

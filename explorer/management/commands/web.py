@@ -39,6 +39,7 @@ class Command(BaseCommand):
             port=settings.PORT,
             timeout_graceful_shutdown=GRACE,
             proxy_headers=False,
+            ws="none",  # an upgrade is then a request like any other
             server_header=False,
         )
         # uvicorn's own --fd calls the socket a Unix one, which costs TCP_NODELAY; this asks the kernel what it is.
