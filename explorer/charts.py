@@ -1,0 +1,48 @@
+"""Figures for plotly from plain data. Colours are names of CSS variables, which chart.js looks up in the theme."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+Figure = dict[str, Any]
+
+ACCENT, INK, SOFT, LINE = "var(--accent)", "var(--ink)", "var(--soft)", "var(--line)"
+
+
+def histogram(edges: Sequence[float], counts: Sequence[float], *, x: str, y: str = "features") -> Figure:
+    """Counts between consecutive edges, drawn as they are: nothing is counted again in the browser."""
+    if len(edges) != len(counts) + 1:
+        raise ValueError(f"{len(counts)} counts lie between {len(counts) + 1} edges, not {len(edges)}")
+    pairs = list(pairwise(edges))
+    bars = {
+        "type": "bar",
+        "x": [(low + high) / 2 for low, high in pairs],
+        "y": list(counts),
+        "width": [high - low for low, high in pairs],
+        "customdata": [[low, high] for low, high in pairs],
+        "hovertemplate": "%{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y:,}<extra></extra>",
+        "marker": {"color": ACCENT, "line": {"width": 0}},
+    }
+    return _figure([bars] if any(counts) else [], x, y, bargap=0.04)
+
+
+def scatter(
+    xs: Sequence[float], ys: Sequence[float], names: Sequence[str], *, x: str, y: str, log: bool = False
+) -> Figure:
+    points = {
+        "type": "scattergl",
+        "mode": "markers",
+        "x": list(xs),
+        "y": list(ys),
+        "text": list(names),
+        "hovertemplate": "%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
+        "marker": {"color": ACCENT, "size": 5, "opacity": 0.7},
+    }
+    figure = _figure([points] if len(xs) else [], x, y)
+    if log:
+        figure["layout"]["xaxis"]["type"] = "log"
+    return figure
+
+
+def _figure(data: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
+    return {"data": data, "layout": {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **layout}}

@@ -1,0 +1,6 @@
+from django.http import HttpRequest
+
+
+def wants_part(request: HttpRequest) -> bool:
+    """Whether htmx asks for the part of a page that it puts in place; going back, it asks for the whole."""
+    return request.headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in request.headers
