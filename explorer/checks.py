@@ -2,12 +2,15 @@
 
 import difflib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from explorer import env
+from explorer.access import entry_of
 
 # Set for a purpose of their own, read elsewhere.
 PREFIX = "EXPLORER_"
@@ -31,6 +34,24 @@ def data_folder_can_be_written(**_: Any) -> list[CheckMessage]:
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return []
     return [Error(f"The data folder {data} cannot be written to.", hint="EXPLORER_DATA=…", id="explorer.E001")]
+
+
+@register(Tags.security)
+def views_say_who_may_enter(**_: Any) -> list[CheckMessage]:
+    """One that does not is closed to all; better to hear of it here than from a visitor."""
+    silent = [pattern for pattern in _patterns(get_resolver()) if entry_of(pattern.callback) is None]
+    hint = "Decorate its view with explorer.access.allow."
+    return [
+        Error(f"{pattern.pattern} does not say who may enter.", hint=hint, id="explorer.E002") for pattern in silent
+    ]
+
+
+def _patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for each in resolver.url_patterns:
+        if isinstance(each, URLResolver):
+            yield from _patterns(each)
+        else:
+            yield each
 
 
 @register(Tags.security, deploy=True)

@@ -31,6 +31,10 @@ SECRET_KEY = env.secret("EXPLORER_SECRET_KEY", "signs sessions; generated into t
 ALLOWED_HOSTS = list(
     env.names("EXPLORER_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), "host names that are answered, by commas")
 )
+BODY_LIMIT = 2**20 * env.integer(
+    "EXPLORER_BODY_MIB", 2, "largest form or API request in MiB; uploads have a cap of their own", least=1, most=1024
+)
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT  # what came through explorer/front/bodies.py is not refused again
 
 if PRODUCTION and DEBUG:
     raise ImproperlyConfigured("EXPLORER_DEBUG and EXPLORER_PRODUCTION: debug pages show settings and source to anyone")
@@ -134,18 +138,23 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "django.forms",
+    "csp",
+    "django_htmx",
     "explorer",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "explorer.middleware.AccessMiddleware",
 ]
 ROOT_URLCONF = "explorer.urls"
 WSGI_APPLICATION = None
@@ -160,6 +169,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "explorer.context_processors.person",
             ],
         },
     }
@@ -169,8 +179,18 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
+FORM_RENDERER = "explorer.form_renderer.FormRenderer"
+
 # People
 
+OPEN_READING = env.flag("EXPLORER_OPEN_READING", False, "whoever comes may browse; else only who has signed in")
+OPEN_REGISTRATION = env.flag(
+    "EXPLORER_OPEN_REGISTRATION", False, "whoever comes may make an account; else an administrator invites"
+)
+API_RATE = env.integer(
+    "EXPLORER_API_RATE", 600, "API requests a minute that one account or address may make", least=1, most=1_000_000
+)
+AUTHENTICATION_BACKENDS = ["explorer.backends.Backend"]
 LOGIN_URL = reverse_lazy("sign_in")
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 AUTH_PASSWORD_VALIDATORS = [
@@ -184,14 +204,32 @@ SESSION_COOKIE_NAME = (
 SESSION_COOKIE_AGE = 14 * 86_400
 CSRF_COOKIE_NAME = f"explorer_csrf_{PORT}"
 CSRF_COOKIE_HTTPONLY = True
-PROXIES = env.integer("EXPLORER_PROXIES", 0, "proxies in front that end HTTPS and say so", least=0, most=9)
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
+PROXIES = env.integer(
+    "EXPLORER_PROXIES",
+    0,
+    "proxies in front that append to X-Forwarded-For and say X-Forwarded-Proto; nobody else is believed",
+    least=0,
+    most=9,
+)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked for from inside, over plain HTTP
 SECURE_HSTS_SECONDS = 365 * 86_400 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if PRODUCTION else []
 X_FRAME_OPTIONS = "DENY"
+# No nonces: a page that is revisited through a 304 keeps its old ones. Plotly and htmx style by attributes.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 
 # What is said
 

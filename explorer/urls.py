@@ -1,8 +1,8 @@
-from django.contrib.auth.views import LogoutView
-from django.urls import path, register_converter
-from django.urls.converters import StringConverter
+from django.urls import include, path, register_converter
+from django.urls.converters import IntConverter, StringConverter
 
-from explorer.views import artifacts, events, health, jobs, library, sign_in
+from explorer.api import guide
+from explorer.views import account, artifacts, events, health, jobs, library, patterns, people, sign_in
 
 
 class Sha256Converter(StringConverter):
@@ -11,24 +11,58 @@ class Sha256Converter(StringConverter):
     regex = "[0-9a-f]{64}"
 
 
+class TokenConverter(StringConverter):
+    """What secrets.token_urlsafe makes; nothing else is asked for, NUL bytes least of all."""
+
+    regex = "[A-Za-z0-9_-]{1,64}"
+
+
+class RowConverter(IntConverter):
+    """A row's number, as long as PostgreSQL's can be."""
+
+    regex = "[0-9]{1,18}"
+
+
 register_converter(Sha256Converter, "sha256")
+register_converter(TokenConverter, "token")
+register_converter(RowConverter, "row")
 
 urlpatterns = [
     path("", library.library, name="library"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),
-    path("jobs/<int:job_id>/", jobs.job, name="job"),
-    path("jobs/<int:job_id>/row/", jobs.job_row, name="job_row"),
-    path("jobs/<int:job_id>/panel/", jobs.job_panel, name="job_panel"),
-    path("jobs/<int:job_id>/cancel/", jobs.job_cancel, name="job_cancel"),
-    path("jobs/<int:job_id>/retry/", jobs.job_retry, name="job_retry"),
+    path("jobs/<row:job_id>/", jobs.job, name="job"),
+    path("jobs/<row:job_id>/row/", jobs.job_row, name="job_row"),
+    path("jobs/<row:job_id>/panel/", jobs.job_panel, name="job_panel"),
+    path("jobs/<row:job_id>/cancel/", jobs.job_cancel, name="job_cancel"),
+    path("jobs/<row:job_id>/retry/", jobs.job_retry, name="job_retry"),
     path("artifacts/<sha256:sha256>/", artifacts.artifact, name="artifact"),
     path("events/", events.events, name="events"),
+    path("account/", account.account, name="account"),
+    path("account/password/", account.account_password, name="account_password"),
+    path("account/tokens/", account.token_make, name="token_make"),
+    path("account/tokens/<row:token_id>/revoke/", account.token_revoke, name="token_revoke"),
+    path("people/", people.people, name="people"),
+    path("people/invite/", people.person_invite, name="person_invite"),
+    path("people/<row:person_id>/", people.person, name="person"),
+    path("people/<row:person_id>/role/", people.person_role, name="person_role"),
+    path("people/<row:person_id>/active/", people.person_active, name="person_active"),
+    path("people/<row:person_id>/link/", people.person_link, name="person_link"),
+    path("audit/", people.audit, name="audit"),
+    path("patterns/", patterns.patterns, name="patterns"),
+    path("patterns/charts/<slug:name>/", patterns.pattern_chart, name="pattern_chart"),
     path("sign-in/", sign_in.sign_in, name="sign_in"),
-    path("sign-in/<str:token>/", sign_in.sign_in_link, name="sign_in_link"),
-    path("sign-out/", LogoutView.as_view(), name="sign_out"),
+    path("sign-in/<token:token>/", sign_in.sign_in_link, name="sign_in_link"),
+    path("sign-out/", sign_in.sign_out, name="sign_out"),
+    path("invitation/<token:token>/", sign_in.invitation, name="invitation"),
+    path("register/", sign_in.register, name="register"),
+    path("api/", guide.api_guide, name="api_guide"),
+    path("api/v1/", include("explorer.api.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]
 
+handler400 = "explorer.views.errors.bad_request"
+handler403 = "explorer.views.errors.forbidden"
+handler404 = "explorer.views.errors.not_found"
 handler500 = "explorer.views.errors.server_error"

@@ -8,7 +8,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Least, Now, Power
 
 from explorer import doorbell
-from explorer.actions import attempts
+from explorer.actions import attempts, limits
 from explorer.actions.jobs import cancel as cancel_job
 from explorer.models import Job
 from explorer.models.jobs import JobState
@@ -27,6 +27,7 @@ def sweep() -> None:
             return
         _requeue_expired()
         _cancel_unwatched()
+        limits.forget_full()
         due = list(_due_for_a_ring())
     for job in due:
         if not doorbell.ring(job):

@@ -17,14 +17,14 @@ class JobPage:
     older: int | None  # the id to go on below
 
 
-def listing(state: str = "", below: int | None = None) -> JobPage:
+def listing(state: str = "", below: int | None = None, size: int = PAGE) -> JobPage:
     """Jobs that nobody's plan made, newest first."""
     q = Job.objects.filter(parent__isnull=True).select_related("created_by").defer("text", "traceback", "result")
     q = q.filter(state=state) if state else q
     q = q.filter(pk__lt=below) if below else q
-    found = list(q.order_by("-pk")[: PAGE + 1])
-    jobs = with_progress(found[:PAGE])
-    return JobPage(jobs, older=jobs[-1].pk if len(found) > PAGE else None)
+    found = list(q.order_by("-pk")[: size + 1])
+    jobs = with_progress(found[:size])
+    return JobPage(jobs, older=jobs[-1].pk if len(found) > size else None)
 
 
 def under_way() -> list[Job]:

@@ -3,9 +3,11 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from explorer import artifacts
+from explorer.access import READERS, allow
 from explorer.models import Artifact
 
 
+@allow(READERS)
 @require_safe
 def artifact(request: HttpRequest, sha256: str) -> FileResponse:
     """An attachment, never a page: what people bring must not run on our origin."""

@@ -1,13 +1,13 @@
 from asgiref.sync import sync_to_async
-from django.contrib.auth.decorators import login_not_required
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 
+from explorer.access import EVERYONE, allow
 from explorer.forms import StreamForm
 from explorer.streams import JobStream
 
 
-@login_not_required  # a redirect to a form is no answer to an EventSource; refused below
+@allow(EVERYONE)  # a redirect to a form is no answer to an EventSource; refused below
 async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """One stream for all jobs that a page shows: /events/?job=1&job=2"""
     user = await request.auser()

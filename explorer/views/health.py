@@ -1,23 +1,26 @@
 import os
 
-from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
+from explorer.access import EVERYONE, allow
 from explorer.hub import hub
 
 
-@login_not_required
+@allow(EVERYONE)
 @never_cache
+@require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """The process answers."""
     return JsonResponse({"ok": True, "pid": os.getpid()})
 
 
-@login_not_required
+@allow(EVERYONE)
 @never_cache
+@require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """Pages and streams can be served: PostgreSQL answers, is migrated, and is listened to."""
     found = {"listening": hub.listening, "migrated": False}

@@ -6,12 +6,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from explorer.access import allow, may_change_job, role_of
 from explorer.actions import jobs as job_actions
 from explorer.forms import JobFilter
+from explorer.models.access import Role
 from explorer.queries import jobs as job_queries
-from explorer.views import access
+from explorer.views.gates import job_to_change, job_to_see
 
 
+@allow(Role.VIEWER)
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     form = JobFilter(request.GET)
@@ -20,24 +23,28 @@ def jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "jobs/jobs.html", {"form": form, "page": page, "state": chosen["state"]})
 
 
+@allow(Role.VIEWER)
 @require_safe
 def job(request: HttpRequest, job_id: int) -> HttpResponse:
     return render(request, "jobs/job.html", _job_context(request, job_id))
 
 
+@allow(Role.VIEWER)
 @require_safe
 def job_row(request: HttpRequest, job_id: int) -> HttpResponse:
-    return render(request, "jobs/row.html", {"job": access.job_to_see(request, job_id)})
+    return render(request, "jobs/row.html", {"job": job_to_see(request, job_id)})
 
 
+@allow(Role.VIEWER)
 @require_safe
 def job_panel(request: HttpRequest, job_id: int) -> HttpResponse:
     return render(request, "jobs/panel.html", _job_context(request, job_id))
 
 
+@allow(Role.VIEWER)
 @require_POST
 def job_cancel(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
-    access.job_to_change(request, job_id)
+    job_to_change(request, job_id)
     try:
         job_actions.cancel(job_id)
     except job_actions.NotPossible as why:
@@ -45,9 +52,10 @@ def job_cancel(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
     return redirect("job", job_id)
 
 
+@allow(Role.VIEWER)
 @require_POST
 def job_retry(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
-    access.job_to_change(request, job_id)
+    job_to_change(request, job_id)
     try:
         queued = job_actions.retry(job_id)
     except job_actions.NotPossible as why:
@@ -56,19 +64,19 @@ def job_retry(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
     return redirect("job", queued.pk)
 
 
+@allow(Role.RESEARCHER)
 @require_POST
 def diagnose(request: HttpRequest) -> HttpResponseRedirect:
-    access.require_staff(request)
     assert isinstance(request.user, User)
     started = job_actions.start("diagnose", by=request.user)
     return redirect("job", started.pk)
 
 
 def _job_context(request: HttpRequest, job_id: int) -> dict[str, object]:
-    job = access.job_to_see(request, job_id)
+    job = job_to_see(request, job_id)
     return {
         "job": job,
         "children": job_queries.children(job),
-        "may_change": access.may_change(request.user, job),
-        "may_debug": request.user.is_staff,
+        "may_change": may_change_job(request.user, job),
+        "may_debug": role_of(request.user).may_administer,
     }

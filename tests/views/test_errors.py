@@ -7,20 +7,28 @@ from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
+from explorer.access import EVERYONE, allow
+from explorer.checks import views_say_who_may_enter
 from explorer.urls import handler500 as handler500
 from explorer.urls import urlpatterns as ours
 from tests.processes import Postgres
 
 
+@allow(EVERYONE)
 def broken(request: object) -> None:
     raise ValueError("a secret of ours")
 
 
+@allow(EVERYONE)
 def cut_off(request: object) -> None:
     raise OperationalError("server closed the connection unexpectedly")
 
 
-urlpatterns = [*ours, path("broken/", broken), path("cut-off/", cut_off)]  # type: ignore[arg-type]
+def silent(request: object) -> None:
+    raise AssertionError("nobody may come here")
+
+
+urlpatterns = [*ours, path("broken/", broken), path("cut-off/", cut_off), path("silent/", silent)]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -39,6 +47,14 @@ def test_a_fault_of_ours_says_little_and_leads_back(visitor: Client) -> None:
     assert "Something went wrong on our side" in page
     assert "Back to the library" in page
     assert "secret" not in page
+
+
+@pytest.mark.django_db
+def test_a_view_that_does_not_say_who_may_enter_lets_nobody_in(visitor: Client, admin: User) -> None:
+    visitor.force_login(admin)
+    assert visitor.get("/silent/").status_code == 403
+    (found,) = views_say_who_may_enter()
+    assert (found.id, found.msg) == ("explorer.E002", "silent/ does not say who may enter.")
 
 
 @pytest.mark.django_db

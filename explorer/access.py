@@ -1,0 +1,63 @@
+"""Who may do what.
+
+Every view says who may enter (`allow`), or nobody may: `middleware.AccessMiddleware` and a check at
+start-up see to it. What depends on the row as well is asked here too, by pages and API alike.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+
+from explorer.models import Job
+from explorer.models.access import Role
+
+View = TypeVar("View", bound=Callable[..., Any])
+Person = User | AnonymousUser
+
+
+class Open(Enum):
+    EVERYONE = "everyone"
+    READERS = "everyone where reading is open, else whoever has signed in"
+    DEVELOPERS = "everyone while debugging, else administrators"
+
+
+EVERYONE, READERS, DEVELOPERS = Open.EVERYONE, Open.READERS, Open.DEVELOPERS
+Entry = Open | Role
+
+
+def allow(entry: Entry) -> Callable[[View], View]:
+    def mark(view: View) -> View:
+        view.entry = entry  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def entry_of(view: Callable[..., Any]) -> Entry | None:
+    return getattr(view, "entry", None)
+
+
+def least_role(entry: Entry) -> Role:
+    if isinstance(entry, Role):
+        return entry
+    if entry is READERS and not settings.OPEN_READING:
+        return Role.VIEWER
+    if entry is DEVELOPERS and not settings.DEBUG:
+        return Role.ADMIN
+    return Role.VISITOR
+
+
+def role_of(user: Person) -> Role:
+    if not user.is_authenticated:
+        return Role.VISITOR
+    if user.is_superuser:
+        return Role.ADMIN
+    account = getattr(user, "account", None)  # raises an AttributeError where there is none
+    return Role(account.role) if account else Role.VIEWER
+
+
+def may_change_job(user: Person, job: Job) -> bool:
+    return role_of(user).may_administer or (job.created_by_id is not None and job.created_by_id == user.pk)

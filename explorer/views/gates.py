@@ -1,0 +1,51 @@
+"""The gates that views fetch rows through."""
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+
+from explorer.access import may_change_job, role_of
+from explorer.models import ApiToken, Job
+from explorer.queries import access as access_queries
+from explorer.queries import jobs as job_queries
+
+
+def signed_in(request: HttpRequest) -> User:
+    """Whoever asks, in a view that lets in nobody who has not signed in."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where a request came from; front/forwarded.py has seen to proxies."""
+    address: str = request.META["REMOTE_ADDR"]
+    return address
+
+
+def person_to_see(person_id: int) -> User:
+    person = access_queries.person(person_id)
+    if person is None:
+        raise Http404(f"There is no person {person_id}.")
+    return person
+
+
+def token_to_revoke(request: HttpRequest, token_id: int) -> ApiToken:
+    """One's own; an administrator anybody's. Of others' not even that there are any is told."""
+    token = access_queries.token(token_id)
+    if token is None or (token.user_id != request.user.pk and not role_of(request.user).may_administer):
+        raise Http404(f"There is no token {token_id}.")
+    return token
+
+
+def job_to_see(request: HttpRequest, job_id: int) -> Job:
+    job = job_queries.detail(job_id)
+    if job is None:
+        raise Http404(f"There is no job {job_id}.")
+    return job
+
+
+def job_to_change(request: HttpRequest, job_id: int) -> Job:
+    job = job_to_see(request, job_id)
+    if not may_change_job(request.user, job):
+        raise PermissionDenied("Only whoever started a job, or an administrator, may change it.")
+    return job

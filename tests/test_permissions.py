@@ -1,0 +1,199 @@
+"""Who may do what: every address, every role. An address that is not in the table fails the test."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from pytest_django import Settings
+
+from explorer import artifacts
+from explorer.actions import api_tokens, sign_in
+from explorer.actions.accounts import set_role
+from explorer.models import Job
+from explorer.models.access import Role, Scope
+
+# What each is answered. `in`: sent to sign in. The job, the token and the account that the addresses
+# name are another person's. `closed` and `open` are visitors, where reading is closed and where it is open.
+TABLE = """
+address                 method  closed open   viewer annotator researcher admin
+
+library                 GET     in     200    200    200    200    200
+library                 POST    in     405    405    405    405    405
+jobs                    GET     in     in     200    200    200    200
+jobs                    POST    in     in     405    405    405    405
+diagnose                GET     in     in     403    403    405    405
+diagnose                POST    in     in     403    403    302    302
+job                     GET     in     in     200    200    200    200
+job                     POST    in     in     405    405    405    405
+job_row                 GET     in     in     200    200    200    200
+job_row                 POST    in     in     405    405    405    405
+job_panel               GET     in     in     200    200    200    200
+job_panel               POST    in     in     405    405    405    405
+job_cancel              GET     in     in     405    405    405    405
+job_cancel              POST    in     in     403    403    403    302
+job_retry               GET     in     in     405    405    405    405
+job_retry               POST    in     in     403    403    403    302
+artifact                GET     in     200    200    200    200    200
+artifact                POST    in     405    405    405    405    405
+events                  GET     401    401    200    200    200    200
+events                  POST    401    401    200    200    200    200
+account                 GET     in     in     200    200    200    200
+account                 POST    in     in     405    405    405    405
+account_password        GET     in     in     405    405    405    405
+account_password        POST    in     in     422    422    422    422
+token_make              GET     in     in     405    405    405    405
+token_make              POST    in     in     422    422    422    422
+token_revoke            GET     in     in     405    405    405    405
+token_revoke            POST    in     in     404    404    404    302
+people                  GET     in     in     403    403    403    200
+people                  POST    in     in     403    403    403    405
+person                  GET     in     in     403    403    403    200
+person                  POST    in     in     403    403    403    405
+person_invite           GET     in     in     403    403    403    405
+person_invite           POST    in     in     403    403    403    422
+person_role             GET     in     in     403    403    403    405
+person_role             POST    in     in     403    403    403    422
+person_active           GET     in     in     403    403    403    405
+person_active           POST    in     in     403    403    403    302
+person_link             GET     in     in     403    403    403    405
+person_link             POST    in     in     403    403    403    200
+audit                   GET     in     in     403    403    403    200
+audit                   POST    in     in     403    403    403    405
+patterns                GET     in     in     403    403    403    200
+patterns                POST    in     in     403    403    403    405
+pattern_chart           GET     in     in     403    403    403    200
+pattern_chart           POST    in     in     403    403    403    405
+sign_in                 GET     200    200    302    302    302    302
+sign_in                 POST    200    200    302    302    302    302
+sign_in_link            GET     302    302    302    302    302    302
+sign_in_link            POST    405    405    405    405    405    405
+sign_out                GET     405    405    405    405    405    405
+sign_out                POST    302    302    302    302    302    302
+invitation              GET     200    200    200    200    200    200
+invitation              POST    422    422    422    422    422    422
+register                GET     404    404    404    404    404    404
+register                POST    404    404    404    404    404    404
+healthz                 GET     200    200    200    200    200    200
+healthz                 POST    405    405    405    405    405    405
+readyz                  GET     503    503    503    503    503    503
+readyz                  POST    405    405    405    405    405    405
+
+api_guide               GET     in     200    200    200    200    200
+api_guide               POST    in     405    405    405    405    405
+api:api-root            GET     302    302    302    302    302    302
+api:api-root            POST    302    302    302    302    302    302
+api:openapi-json        GET     200    200    200    200    200    200
+api:openapi-json        POST    405    405    405    405    405    405
+api:me                  GET     401    200    200    200    200    200
+api:me                  POST    405    405    405    405    405    405
+api:list_jobs           GET     401    401    200    200    200    200
+api:list_jobs           POST    405    405    405    405    405    405
+api:diagnose            GET     405    405    405    405    405    405
+api:diagnose            POST    401    401    403    403    202    202
+api:get_job             GET     401    401    200    200    200    200
+api:get_job             POST    405    405    405    405    405    405
+api:cancel_job          GET     405    405    405    405    405    405
+api:cancel_job          POST    401    401    403    403    403    200
+api:retry_job           GET     405    405    405    405    405    405
+api:retry_job           POST    401    401    403    403    403    409
+"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    address: str
+    method: str
+    who: str
+    answer: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.address} {self.who}"
+
+
+def cells() -> Iterator[Cell]:
+    head, *rows = (line.split() for line in TABLE.splitlines() if line)
+    for address, method, *answers in rows:
+        for who, answer in zip(head[2:], answers, strict=True):
+            yield Cell(address, method, who, answer)
+
+
+def addresses(resolver: URLResolver, namespace: str = "") -> Iterator[str]:
+    for each in resolver.url_patterns:
+        if isinstance(each, URLResolver):
+            yield from addresses(each, f"{each.namespace}:" if each.namespace else namespace)
+        else:
+            assert isinstance(each, URLPattern)
+            assert each.name, f"{each.pattern} has no name"
+            yield f"{namespace}{each.name}"
+
+
+def test_every_address_is_in_the_table() -> None:
+    found = list(addresses(get_resolver()))
+    assert sorted(set(found)) == sorted(found), "two addresses have one name"
+    assert {(cell.address, cell.method) for cell in cells()} == {
+        (address, method) for address in found for method in ("GET", "POST")
+    }
+
+
+@pytest.fixture
+def places(db: None) -> dict[str, object]:
+    """What the addresses name: all of it somebody else's."""
+    other = User.objects.create_user("somebody-else")
+    token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
+    return {
+        "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
+        "sha256": artifacts.put(ContentFile(b"content"), name="file.bin").sha256,
+        "person_id": other.pk,
+        "token_id": token.pk,
+        "token": sign_in.make_link(other),
+        "name": "histogram",
+    }
+
+
+def somebody(role: str) -> User:
+    """A person of this role, who owns nothing."""
+    user = User.objects.create_user(role)
+    set_role(user.pk, next(each for each in Role if each.label == role), by=user)
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.mark.parametrize("cell", list(cells()), ids=str)
+def test_permissions(cell: Cell, client: Client, places: dict[str, object], settings: Settings) -> None:
+    settings.OPEN_READING = cell.who == "open"
+    if cell.who not in ("closed", "open"):
+        client.force_login(somebody(cell.who))
+    path = reverse(cell.address, kwargs=_wanted(cell.address, places))
+    if cell.address == "events":
+        path += f"?job={places['job_id']}"
+    answer = client.generic(cell.method, path)
+    if cell.answer == "in":
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith("/sign-in/?next=/")
+    else:
+        assert answer.status_code == int(cell.answer)
+        assert not answer.headers.get("Location", "").startswith("/sign-in/")
+    if cell.address.startswith("api:") and answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
+def _wanted(address: str, places: dict[str, object]) -> dict[str, object]:
+    """Those of the values that this address takes."""
+    _, _, name = address.rpartition(":")
+    candidates = [
+        kwargs for each in _patterns(get_resolver()) if each.name == name for kwargs in [each.pattern.converters]
+    ]
+    return {key: places[key] for converters in candidates for key in converters}
+
+
+def _patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for each in resolver.url_patterns:
+        if isinstance(each, URLResolver):
+            yield from _patterns(each)
+        else:
+            assert isinstance(each, URLPattern)
+            yield each
