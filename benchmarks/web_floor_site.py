@@ -14,6 +14,9 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import etag
 
+from explorer.access import allow
+from explorer.models.access import Role
+
 CONTEXTS, CONTEXT_LENGTH = 20, 64  # 1,280 tokens
 WORDS = ("the", "of", "atlas", "sparse", "coder", "reads", "what", "fires", "&", "<b>", "naïve", "語", "\n")
 
@@ -22,23 +25,23 @@ PAGE = """{% extends "base.html" %}
 {% block main %}<h1>Feature 2034</h1><ol class="examples">{{ examples }}</ol>{% endblock %}"""
 
 
+@allow(Role.VIEWER)
 def empty(request: HttpRequest) -> HttpResponse:
-    assert request.user.is_authenticated
     return HttpResponse()
 
 
 def version(request: HttpRequest) -> str:
-    assert request.user.is_authenticated
     return '"floor"'
 
 
+@allow(Role.VIEWER)
 @etag(version)
 def not_modified(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+@allow(Role.VIEWER)
 def ready_made(request: HttpRequest) -> HttpResponse:
-    assert request.user.is_authenticated
     return HttpResponse(ready_made_page())
 
 

@@ -59,9 +59,16 @@ def put(content: IO[bytes], *, name: str, media_type: str = "application/octet-s
     if not storage.exists(key(sha256)):
         storage.save(key(sha256), File(content))
     artifact, _ = Artifact.objects.get_or_create(
-        sha256=sha256, defaults={"size": size, "name": name, "media_type": media_type}
+        sha256=sha256, defaults={"size": size, "name": plain_name(name), "media_type": media_type}
     )
     return artifact
+
+
+def plain_name(name: str) -> str:
+    """What a download may be called, of what somebody called it: no folders, nothing that cannot be seen."""
+    last = re.split(r"[/\\]", name)[-1]
+    seen = "".join(character for character in last if character.isprintable())
+    return seen.strip(". ")[-200:] or "file"
 
 
 def remove(artifact: Artifact) -> None:

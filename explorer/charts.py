@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from django.utils.html import escape
+
 Figure = dict[str, Any]
 
 ACCENT, INK, SOFT, LINE = "var(--accent)", "var(--ink)", "var(--soft)", "var(--line)"
@@ -34,7 +36,7 @@ def scatter(
         "mode": "markers",
         "x": list(xs),
         "y": list(ys),
-        "text": list(names),
+        "text": [escape(name) for name in names],  # plotly takes <b> and <a> in texts for markup
         "hovertemplate": "%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
         "marker": {"color": ACCENT, "size": 5, "opacity": 0.7},
     }

@@ -1,5 +1,7 @@
 """The API's description as a page, drawn from what openapi.json says."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -22,8 +24,20 @@ def api_guide(request: HttpRequest) -> HttpResponse:
             "scope": operation["x-scope"],
             "status": next(iter(operation["responses"])),
             **operation,
+            "parameters": [parameter | {"about": _pieces(_about(parameter))} for parameter in operation["parameters"]],
         }
         for path, of_path in paths.items()
         for method, operation in of_path.items()
     ]
-    return render(request, "api/guide.html", {"about": ABOUT.split("\n\n"), "operations": operations})
+    about = [_pieces(paragraph) for paragraph in ABOUT.split("\n\n")]
+    return render(request, "api/guide.html", {"about": about, "operations": operations})
+
+
+def _about(parameter: dict[str, Any]) -> str:
+    found: str = parameter.get("description") or parameter["schema"].get("description", "")
+    return found
+
+
+def _pieces(markdown: str) -> list[str]:
+    """Text and `code` by turns."""
+    return markdown.split("`")

@@ -79,7 +79,7 @@ class JobsWanted(Place):
 
 @router.get("", response=Page[JobRow], summary="Jobs, newest first", **reading)
 def list_jobs(request: CallerRequest, wanted: Query[JobsWanted]) -> Any:
-    found = job_queries.listing(wanted.state or "", wanted.after_id(), wanted.limit)
+    found = job_queries.listing(wanted.state or "", wanted.below, wanted.limit)
     return {"items": found.jobs, "next": cursor(found.older)}
 
 

@@ -136,11 +136,12 @@ def test_a_job(client: Client, viewer: User) -> None:
 def test_pages_go_on_where_the_one_before_ended(client: Client, viewer: User) -> None:
     client.force_login(viewer)
     jobs = [started_by(viewer).pk for _ in range(7)]
-    seen, after = [], ""
-    while after is not None:
-        page = client.get(f"/api/v1/jobs?limit=3&after={after}").json()
+    seen: list[list[int]] = []
+    after: dict[str, str] = {}
+    while after != {"after": None}:
+        page = client.get("/api/v1/jobs", {"limit": "3", **after}).json()
         seen.append([job["id"] for job in page["items"]])
-        after = page["next"]
+        after = {"after": page["next"]}
         started_by(viewer)  # what is added meanwhile moves nothing
     assert seen == [jobs[:3:-1], jobs[3:0:-1], jobs[:1]]
 
@@ -156,7 +157,7 @@ def test_the_same_filter_as_the_page(client: Client, viewer: User) -> None:
 @pytest.mark.parametrize(
     ("query", "where"),
     [("state=nonsense", "state"), ("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"),
-     ("after=" + "A" * 501, "after")],
+     ("after=MQ==", "after")],
 )  # fmt: skip
 def test_what_is_not_as_described(client: Client, viewer: User, query: str, where: str) -> None:
     client.force_login(viewer)
@@ -167,12 +168,10 @@ def test_what_is_not_as_described(client: Client, viewer: User, query: str, wher
     assert error["message"]
 
 
-@pytest.mark.parametrize(
-    "after", ["x", "MQ", "%00", "bnVsbA==", "W10=", "LTE=", "MS41", "dHJ1ZQ==", "OTk5OTk5OTk5OTk5OTk5OTk5OTk=", "é"]
-)
+@pytest.mark.parametrize("after", ["", "x", "0", "-1", "1.5", " 1", "1\n", "\x00", "٣", "9" * 19, "1,2"])
 def test_places_that_no_page_gave(client: Client, viewer: User, after: str) -> None:
     client.force_login(viewer)
-    answer = client.get("/api/v1/jobs", {"after": after} if "%" not in after else {"after": "\x00"})
+    answer = client.get("/api/v1/jobs", {"after": after})
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
 
 

@@ -192,7 +192,7 @@ def test_patterns_are_accessible(site: str, page: Page, theme: str, width: str) 
 )
 def test_pages_are_accessible(site: str, page: Page, path: str, complaints: list[str]) -> None:
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=theme)
         page.set_viewport_size({"width": 390, "height": 900})
         page.goto(site + path)
         assert serious(page) == []
