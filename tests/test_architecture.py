@@ -25,6 +25,7 @@ FORBIDDEN = {
     "explorer.work": ["explorer.views", "explorer.tasks", "explorer.forms", "explorer.streams"],
     "explorer.views": ["explorer.work", "explorer.tasks", "explorer.supervisor", "explorer.management"],
     "explorer.api": ["explorer.views", "explorer.work", "explorer.tasks", "explorer.forms", "explorer.supervisor"],
+    "explorer.gates": ["explorer.actions", "explorer.views", "explorer.api", "explorer.work", "explorer.forms"],
     "explorer.access": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.api"],
     "explorer.settings": ["explorer.models", "explorer.supervisor", "torch"],
 }
@@ -36,7 +37,7 @@ IMPORTERS = {
     "explorer.tasks": [],
     "explorer.views": ["explorer.views", "explorer.urls", "explorer.middleware"],
     "explorer.api": ["explorer.api", "explorer.urls"],
-    "explorer.front": ["explorer.front", "explorer.asgi", "explorer.views", "explorer.api"],
+    "explorer.front": ["explorer.front", "explorer.asgi", "explorer.gates"],
     "ninja": ["explorer.api"],
     "explorer.supervisor": ["explorer.supervisor", "explorer.management", "explorer.backup"],
 }

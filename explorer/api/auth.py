@@ -14,7 +14,7 @@ from ninja.utils import check_csrf
 from explorer.access import Entry, Person, least_role, role_of
 from explorer.actions import api_tokens
 from explorer.actions.limits import Limit, take
-from explorer.front.forwarded import client_key
+from explorer.gates import household_of
 from explorer.models import ApiToken
 from explorer.models.access import Role, Scope
 
@@ -61,7 +61,7 @@ class ByToken(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Caller:
         found = api_tokens.verify(token)
         if found is None:
-            _count(f"address {client_key(request.META['REMOTE_ADDR'])}")
+            _count(f"address {household_of(request)}")
             raise AuthenticationError
         _count(f"person {found.user_id}")
         if self._scope not in found.scopes or role_of(found.user) < least_role(self._entry):
@@ -82,7 +82,7 @@ class BySession(APIKeyCookie):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller:
         user = request.user
-        _count(f"person {user.pk}" if user.is_authenticated else f"address {client_key(request.META['REMOTE_ADDR'])}")
+        _count(f"person {user.pk}" if user.is_authenticated else f"address {household_of(request)}")
         least = least_role(self._entry)
         if least > Role.VISITOR and not user.is_authenticated:
             raise AuthenticationError

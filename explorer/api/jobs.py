@@ -1,18 +1,17 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from ninja import Query, Router, Schema
 from ninja.responses import Status
 from pydantic import Field
 
 from explorer import kinds
-from explorer.access import may_change_job
 from explorer.actions import jobs as job_actions
 from explorer.api.auth import CallerRequest, needs
 from explorer.api.keyset import BIGGEST, Page, Place, cursor
+from explorer.gates import job_to_change, job_to_see
 from explorer.models import Job
 from explorer.models.access import Role, Scope
 from explorer.models.jobs import JobState
@@ -85,7 +84,7 @@ def list_jobs(request: CallerRequest, wanted: Query[JobsWanted]) -> Any:
 
 @router.get("/{row:job_id}", response=JobDetail, summary="One job", **reading)
 def get_job(request: CallerRequest, job_id: JobId) -> Any:
-    return _job(job_id)
+    return job_to_see(job_id)
 
 
 @router.post(
@@ -102,29 +101,17 @@ def diagnose(request: CallerRequest, response: HttpResponse) -> Any:
 @router.post("/{row:job_id}/cancel", response=JobDetail, summary="Cancel a job", **changing)
 def cancel_job(request: CallerRequest, job_id: JobId) -> Any:
     """One's own, or as an administrator any. A running job stops when it next looks."""
-    _job_to_change(request, job_id)
-    return _job(job_actions.cancel(job_id).pk)
+    job_to_change(request.auth.user, job_id)
+    return job_to_see(job_actions.cancel(job_id).pk)
 
 
 @router.post("/{row:job_id}/retry", response={202: JobDetail}, summary="Retry a job", **changing)
 def retry_job(request: CallerRequest, response: HttpResponse, job_id: JobId) -> Any:
     """One that failed or was cancelled; of a part, the job that it is a part of goes on too."""
-    _job_to_change(request, job_id)
+    job_to_change(request.auth.user, job_id)
     return _accepted(response, job_actions.retry(job_id))
-
-
-def _job(job_id: int) -> Job:
-    job = job_queries.detail(job_id)
-    if job is None:
-        raise Http404(f"There is no job {job_id}.")
-    return job
-
-
-def _job_to_change(request: CallerRequest, job_id: int) -> None:
-    if not may_change_job(request.auth.user, _job(job_id)):
-        raise PermissionDenied
 
 
 def _accepted(response: HttpResponse, job: Job) -> Status[Job]:
     response["Location"] = reverse("api:get_job", args=[job.pk])
-    return Status(202, _job(job.pk))
+    return Status(202, job_to_see(job.pk))

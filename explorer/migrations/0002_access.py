@@ -11,15 +11,16 @@ from django.db import migrations, models
 UNLOGGED = "ALTER TABLE explorer_bucket SET UNLOGGED"
 LOGGED = "ALTER TABLE explorer_bucket SET LOGGED"
 
+# OR REPLACE: a restore that is undone drops the tables and leaves functions behind.
 # Volatile, as time goes on within a transaction; never negative, whatever is done to the machine's clock.
 SECONDS_SINCE = """
-CREATE FUNCTION explorer_seconds_since(moment timestamptz) RETURNS float8 LANGUAGE sql VOLATILE
+CREATE OR REPLACE FUNCTION explorer_seconds_since(moment timestamptz) RETURNS float8 LANGUAGE sql VOLATILE
 RETURN GREATEST(0, EXTRACT(epoch FROM clock_timestamp() - moment)::float8);
 """
 NO_SECONDS_SINCE = "DROP FUNCTION explorer_seconds_since"
 
 ONLY_ADDED_TO = """
-CREATE FUNCTION explorer_audit_is_only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION explorer_audit_is_only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the audit log is only added to' USING ERRCODE = 'restrict_violation';
 END $$;

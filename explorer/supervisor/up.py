@@ -145,7 +145,7 @@ class Supervisor:
             self._tend(at_most=0.1)
 
     def _greet(self) -> None:
-        token = sign_in.make_link(sign_in.ensure_admin())
+        token = sign_in.make_link_at_terminal(sign_in.ensure_admin())
         connections.close_all()
         address = f"http://{settings.HOST}:{settings.PORT}"
         self.say(

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_POST, require_safe
 from explorer.access import allow
 from explorer.actions import accounts, api_tokens
 from explorer.forms import TokenForm, password_form
+from explorer.gates import address_of, signed_in, token_to_revoke
 from explorer.models.access import Role
 from explorer.queries import access as access_queries
-from explorer.views.gates import address_of, signed_in, token_to_revoke
 
 
 @allow(Role.VIEWER)
@@ -55,7 +55,8 @@ def token_make(request: HttpRequest) -> HttpResponse:
 @allow(Role.VIEWER)
 @require_POST
 def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    user, token = signed_in(request), token_to_revoke(request, token_id)
+    user = signed_in(request)
+    token = token_to_revoke(user, token_id)
     api_tokens.revoke(token, by=user, address=address_of(request))
     messages.success(request, f"The token {token} is revoked.")
     return redirect("account") if token.user_id == user.pk else redirect("person", token.user_id)

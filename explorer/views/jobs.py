@@ -9,9 +9,9 @@ from django.views.decorators.http import require_POST, require_safe
 from explorer.access import allow, may_change_job, role_of
 from explorer.actions import jobs as job_actions
 from explorer.forms import JobFilter
+from explorer.gates import job_to_change, job_to_see
 from explorer.models.access import Role
 from explorer.queries import jobs as job_queries
-from explorer.views.gates import job_to_change, job_to_see
 
 
 @allow(Role.VIEWER)
@@ -32,7 +32,7 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
 @allow(Role.VIEWER)
 @require_safe
 def job_row(request: HttpRequest, job_id: int) -> HttpResponse:
-    return render(request, "jobs/row.html", {"job": job_to_see(request, job_id)})
+    return render(request, "jobs/row.html", {"job": job_to_see(job_id)})
 
 
 @allow(Role.VIEWER)
@@ -44,7 +44,7 @@ def job_panel(request: HttpRequest, job_id: int) -> HttpResponse:
 @allow(Role.VIEWER)
 @require_POST
 def job_cancel(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
-    job_to_change(request, job_id)
+    job_to_change(request.user, job_id)
     try:
         job_actions.cancel(job_id)
     except job_actions.NotPossible as why:
@@ -55,7 +55,7 @@ def job_cancel(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
 @allow(Role.VIEWER)
 @require_POST
 def job_retry(request: HttpRequest, job_id: int) -> HttpResponseRedirect:
-    job_to_change(request, job_id)
+    job_to_change(request.user, job_id)
     try:
         queued = job_actions.retry(job_id)
     except job_actions.NotPossible as why:
@@ -73,7 +73,7 @@ def diagnose(request: HttpRequest) -> HttpResponseRedirect:
 
 
 def _job_context(request: HttpRequest, job_id: int) -> dict[str, object]:
-    job = job_to_see(request, job_id)
+    job = job_to_see(job_id)
     return {
         "job": job,
         "children": job_queries.children(job),

@@ -15,8 +15,7 @@ from explorer.actions import accounts
 from explorer.actions import sign_in as links
 from explorer.actions.limits import Limit, take
 from explorer.forms import PasswordForm, RegistrationForm
-from explorer.front.forwarded import client_key
-from explorer.views.gates import address_of
+from explorer.gates import address_of, household_of
 
 # Guessing passwords: from one address; and of one person, from however many.
 BY_ADDRESS = Limit("sign-in-from", capacity=20, per_second=1 / 10)
@@ -30,7 +29,7 @@ sign_out = allow(EVERYONE)(LogoutView.as_view())
 @allow(EVERYONE)
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST":
-        take(BY_ADDRESS, client_key(address_of(request)))
+        take(BY_ADDRESS, household_of(request))
         name = request.POST.get("username", "").casefold()
         take(BY_NAME, hashlib.sha256(name.encode(errors="replace")).hexdigest())
     return _sign_in(request)
@@ -79,7 +78,7 @@ def register(request: HttpRequest) -> HttpResponse:
         raise Http404("Registration is closed.")
     form = RegistrationForm(_posted(request))
     if request.method == "POST":
-        take(REGISTRATIONS, client_key(address_of(request)))
+        take(REGISTRATIONS, household_of(request))
     if form.is_valid():
         name, password = form.cleaned_data["username"], form.cleaned_data["password1"]
         try:

@@ -18,5 +18,5 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(f"Nobody who may sign in is called {username!r}.")
-        token = sign_in.make_link(user)
+        token = sign_in.make_link_at_terminal(user)
         self.stdout.write(f"http://{settings.HOST}:{settings.PORT}{reverse('sign_in_link', args=[token])}")

@@ -67,7 +67,7 @@ from explorer.supervisor import embedded
 with embedded.running("a test"):
     call_command("migrate", "auth", "0005", verbosity=0)  # with contenttypes 0001, whose name column is gone since
     call_command("migrate", "sessions", verbosity=0)
-    call_command("migrate", "explorer", verbosity=0)
+    call_command("migrate", "explorer", "0001", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_content_type (app_label, model, name) VALUES ('a', 'b', %s)", sys.argv[1:])
         cursor.execute("INSERT INTO auth_group (name) VALUES (%s)", sys.argv[1:])

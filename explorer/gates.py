@@ -1,10 +1,11 @@
-"""The gates that views fetch rows through."""
+"""What pages and API fetch rows through: whoever may not have one is stopped here."""
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
-from explorer.access import may_change_job, role_of
+from explorer.access import Person, may_change_job, role_of
+from explorer.front.forwarded import client_key
 from explorer.models import ApiToken, Job
 from explorer.queries import access as access_queries
 from explorer.queries import jobs as job_queries
@@ -22,6 +23,11 @@ def address_of(request: HttpRequest) -> str:
     return address
 
 
+def household_of(request: HttpRequest) -> str:
+    """What limits count by where nobody has signed in: an address, or the network that one customer is given."""
+    return client_key(address_of(request))
+
+
 def person_to_see(person_id: int) -> User:
     person = access_queries.person(person_id)
     if person is None:
@@ -29,23 +35,23 @@ def person_to_see(person_id: int) -> User:
     return person
 
 
-def token_to_revoke(request: HttpRequest, token_id: int) -> ApiToken:
+def token_to_revoke(user: Person, token_id: int) -> ApiToken:
     """One's own; an administrator anybody's. Of others' not even that there are any is told."""
     token = access_queries.token(token_id)
-    if token is None or (token.user_id != request.user.pk and not role_of(request.user).may_administer):
+    if token is None or (token.user_id != user.pk and not role_of(user).may_administer):
         raise Http404(f"There is no token {token_id}.")
     return token
 
 
-def job_to_see(request: HttpRequest, job_id: int) -> Job:
+def job_to_see(job_id: int) -> Job:
     job = job_queries.detail(job_id)
     if job is None:
         raise Http404(f"There is no job {job_id}.")
     return job
 
 
-def job_to_change(request: HttpRequest, job_id: int) -> Job:
-    job = job_to_see(request, job_id)
-    if not may_change_job(request.user, job):
+def job_to_change(user: Person, job_id: int) -> Job:
+    job = job_to_see(job_id)
+    if not may_change_job(user, job):
         raise PermissionDenied("Only whoever started a job, or an administrator, may change it.")
     return job
