@@ -198,6 +198,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+SESSION_ENGINE = "explorer.sessions"
 SESSION_COOKIE_NAME = (
     f"explorer_{PORT}"  # cookies know no ports: two explorers on one host must not sign each other out
 )
