@@ -24,7 +24,7 @@ from django.urls import reverse
 
 from explorer.actions import sign_in
 from explorer.places import Places
-from explorer.supervisor import embedded, lock, ports
+from explorer.supervisor import embedded, lock, ports, static_files
 from explorer.supervisor.children import Child
 from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import PostgresFailed
@@ -99,7 +99,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         call_command("migrate", interactive=False, verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
+        static_files.collect()
 
     def _start_the_rest(self, listeners: list[socket.socket]) -> None:
         for number, listener in enumerate(listeners, start=1):
