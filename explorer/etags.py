@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.views.decorators.http import condition
 
-from explorer import release
+from explorer import parts, release
 from explorer.access import role_of
+from explorer.parts import wants_part
 
 Page = Callable[..., HttpResponse]
 
@@ -27,9 +28,9 @@ def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
         if of_data is None or settings.DEBUG or len(get_messages(request)):
             return None
         who = (request.user.pk, request.user.get_username(), role_of(request.user), csrf)
-        what = (request.get_full_path(), request.headers.get("HX-Request"), of_data)
-        parts = (release.fingerprint(), who, what)
-        return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
+        what = (request.get_full_path(), wants_part(request), of_data)
+        of_all = repr((release.fingerprint(), who, what))
+        return f'"{hashlib.sha256(of_all.encode()).hexdigest()[:32]}"'
 
     def decorate(view: Page) -> Page:
         conditional = condition(etag_func=etag)(view)
@@ -38,7 +39,7 @@ def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
         def revalidating(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             response = conditional(request, *args, **kwargs)
             patch_cache_control(response, private=True, no_cache=True)
-            patch_vary_headers(response, ["Cookie", "HX-Request"])
+            patch_vary_headers(response, ["Cookie", *parts.HEADERS])
             return response
 
         return revalidating

@@ -55,7 +55,7 @@ def test_an_unchanged_page_is_not_sent_again(visitor: Client) -> None:
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
     for answer in (first, again):
         assert set(answer.headers["Cache-Control"].split(", ")) == {"private", "no-cache"}
-        assert {"Cookie", "HX-Request"} <= set(answer.headers["Vary"].split(", "))
+        assert {"Cookie", "HX-Request", "HX-History-Restore-Request"} <= set(answer.headers["Vary"].split(", "))
 
 
 def test_what_changes_it(visitor: Client, viewer: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +72,8 @@ def test_what_changes_it(visitor: Client, viewer: User, settings: Settings, monk
     note()
     seen.append(etag(visitor, "?sort=label"))
     note(**{"hx-request": "true"})
+    back = {"hx-request": "true", "hx-history-restore-request": "true"}
+    assert etag(visitor, **back) == etag(visitor), "going back, htmx wants the whole page"
     visitor.force_login(User.objects.create_user("other"))
     note()
     visitor.logout()

@@ -55,7 +55,7 @@ class ByToken(HttpBearer):
             return None
         scheme, _, secret = sent.partition(" ")
         if scheme.lower() != "bearer":
-            raise AuthenticationError
+            return None  # a proxy's own, for instance
         return self.authenticate(request, secret.strip())
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller:

@@ -8,7 +8,7 @@ from explorer import samples
 from explorer.access import DEVELOPERS, allow
 from explorer.etags import revalidated
 from explorer.forms import SampleFilter, SampleForm
-from explorer.views.parts import wants_part
+from explorer.parts import wants_part
 
 
 @allow(DEVELOPERS)

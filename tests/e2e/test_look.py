@@ -254,6 +254,7 @@ def test_a_table_is_sorted_and_filtered_in_place_and_its_address_says_so(site: s
     assert loads == []
     page.go_back()
     expect(page.locator("#sample-table caption")).to_have_text("2 features")
+    expect(page.get_by_role("heading", name="Patterns")).to_be_visible()
     page.reload()
     expect(page.locator("#sample-table caption")).to_have_text("2 features")
 
