@@ -3,7 +3,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.urls import reverse
-from ninja import Query, Router, Schema
+from ninja import P, PathEx, Query, Router, Schema
 from ninja.responses import Status
 from pydantic import Field
 
@@ -21,7 +21,7 @@ router = Router(tags=["jobs"])
 
 reading = needs(Role.VIEWER, Scope.READ)
 changing = needs(Role.VIEWER, Scope.WRITE)
-JobId = Annotated[int, Field(ge=1, le=BIGGEST, description="As in its page's address")]
+JobId = PathEx[int, P(ge=1, le=BIGGEST, description="As in its page’s address.")]
 
 
 class JobRow(Schema):
