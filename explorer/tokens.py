@@ -1,6 +1,6 @@
 """Token ids and activations as HTML: the one audited place in the project that makes a SafeString.
 
-Whatever an lm has read goes out through `render`. Attributes are made of numbers, by :d and :.5g, which take nothing
+Whatever an lm has read goes out through `render`. Attributes are made of numbers, by %d and %.5g, which take nothing
 else; a label and all text are escaped; what cannot be seen, or would act on its surroundings, is named instead. Tokens
 on whose border a character lies share one span, so that no character is ever shown in halves.
 
@@ -15,7 +15,7 @@ unchanged. `bdi` holds text that stands for something else: it has no say in the
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate, groupby
 
 from django.utils.html import escape
@@ -48,24 +48,28 @@ class Vocabulary:
 
     def __init__(self, tokens: Sequence[bytes], special: frozenset[int] = frozenset()) -> None:
         self._tokens, self._special = tokens, special
-        self.text = lru_cache(CACHED)(self._text)
+        self.together = lru_cache(CACHED)(self._together)
         self.silent = lru_cache(CACHED)(self._silent)
 
-    def _text(self, ids: tuple[int, ...]) -> str:
-        """The HTML within the span of these tokens."""
-        if len(ids) > 1 or self._is_text(ids[0]):
-            return _shown(b"".join([self._tokens[token] for token in ids]))
-        known = 0 <= ids[0] < len(self._tokens) and self._tokens[ids[0]]
-        return f'<bdi class="special">{_shown(known) if known else f"[{ids[0]:d}]"}</bdi>'
+    def _alone(self, token: int) -> str:
+        """The HTML within the span of one token; "" where its bytes are not whole characters."""
+        if not self._is_text(token):
+            known = 0 <= token < len(self._tokens) and self._tokens[token]
+            return f'<bdi class="special">{_shown(known) if known else f"[{token:d}]"}</bdi>'
+        try:
+            text = self._tokens[token].decode()
+        except UnicodeDecodeError:
+            return ""
+        return _marked(text)
+
+    def _together(self, ids: tuple[int, ...]) -> str:
+        """The HTML within the span of tokens that share characters, or of bytes that never become one."""
+        return _shown(b"".join([self._tokens[token] for token in ids]))
 
     def _silent(self, token: int) -> str:
         """The span of a token that does not fire, ready-made, as most on a page are; "" where bytes are not whole."""
-        if self._is_text(token):
-            try:
-                self._tokens[token].decode()
-            except UnicodeDecodeError:
-                return ""
-        return f"{_opening(f'{token:d}', '0')}{self._text((token,))}</span>"
+        text = self._alone(token)
+        return f"{_opening(f'{token:d}', '0')}{text}</span>" if text else ""
 
     def _is_text(self, token: int) -> bool:
         return 0 <= token < len(self._tokens) and token not in self._special and self._tokens[token] != b""
@@ -110,10 +114,10 @@ def render(
             _, _, rest = spans[place].partition(">")
             spans[place] = _opening(f"{ids[place]:d}", f"{value:.5g}", _level(value, full), place == top) + rest
     for start, stop in vocabulary.joined(ids, [place for place, span in enumerate(spans) if not span]):
-        tokens, values = tuple(ids[start:stop]), activations[start:stop]
-        numbers, figures = " ".join([f"{token:d}" for token in tokens]), " ".join([f"{value:.5g}" for value in values])
+        tokens, values = tuple(ids[start:stop]), tuple(activations[start:stop])
+        numbers, figures = _several("%d", stop - start) % tokens, _several("%.5g", stop - start) % values
         opening = _opening(numbers, figures, max([_level(value, full) for value in values]), start <= top < stop)
-        spans[start] = f"{opening}{vocabulary.text(tokens)}</span>"
+        spans[start] = f"{opening}{vocabulary.together(tokens)}</span>"
     container = f'<div class="tokens" role="group" aria-label="{escape(label)}" dir="auto"'
     return SafeString(f'{container} data-first="{first:d}" data-peak="{full:.5g}">{"".join(spans)}</div>')
 
@@ -124,6 +128,11 @@ def _level(value: float, full: float) -> int:
     return int(value / full * LEVELS) + 1 if value > 0 else 0
 
 
+@cache
+def _several(number: str, count: int) -> str:
+    return " ".join([number] * count)
+
+
 def _opening(ids: str, activations: str, level: int = 0, top: bool = False) -> str:
     """The strongest token is where the Tab key enters a text; where none fires, the first is."""
     look = f' class="l{level}{" top" if top else ""}"' if level else ""
@@ -132,7 +141,10 @@ def _opening(ids: str, activations: str, level: int = 0, top: bool = False) -> s
 
 def _shown(data: bytes) -> str:
     """Bytes that are no character become lone surrogates, which no bytes decode to, and so are told from characters."""
-    text = data.decode(errors="surrogateescape")
+    return _marked(data.decode(errors="surrogateescape"))
+
+
+def _marked(text: str) -> str:
     return text if PLAIN.fullmatch(text) else PIECES.sub(_piece, text)
 
 
