@@ -15,6 +15,7 @@ import psycopg
 from django.conf import settings
 
 from explorer.events import CHANNEL
+from explorer.patience import drop_broken_connections
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,14 @@ class Hub:
 
     async def _listen_for_ever(self) -> None:
         pause = RECONNECT_FIRST
+        returned = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(**_address(), autocommit=True) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    self.listening = True
+                    if returned:
+                        await asyncio.to_thread(drop_broken_connections)
+                    self.listening = returned = True
                     pause = RECONNECT_FIRST
                     self._tell_all(REREAD)  # what was said while nobody listened is in the rows
                     async for notice in connection.notifies():

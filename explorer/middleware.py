@@ -5,14 +5,15 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from django_htmx.http import HttpResponseClientRedirect
 
 from explorer.access import EVERYONE, entry_of, least_role, role_of
 from explorer.actions.limits import TooMany
 from explorer.models.access import Role
-from explorer.views.errors import too_many_requests
+from explorer.views.errors import method_not_allowed, too_many_requests
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ class AccessMiddleware(MiddlewareMixin):
         if request.user.is_authenticated:
             raise PermissionDenied(f"This is for {least.label}s.")
         return _to_sign_in(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if isinstance(response, HttpResponseNotAllowed) and not response.content:
+            return method_not_allowed(request, response)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return too_many_requests(request, exception.wait) if isinstance(exception, TooMany) else None

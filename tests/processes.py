@@ -18,6 +18,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 
+from explorer.patience import drop_broken_connections
 from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import Cluster
 from tests.tools import find_redis
@@ -55,6 +56,7 @@ class Postgres:
         """As an operator does it: sessions are cut, and for a moment nobody answers."""
         self.stop()
         self.start()
+        drop_broken_connections()  # this process has a pool too
 
 
 @dataclass

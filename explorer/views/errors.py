@@ -49,6 +49,13 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return HttpResponse(render_to_string("400.html"), status=HTTPStatus.BAD_REQUEST)
 
 
+def method_not_allowed(request: HttpRequest, refusal: HttpResponse) -> HttpResponse:
+    """For whoever comes to a form's address by way of the browser's history."""
+    response = render(request, "errors/405.html", status=HTTPStatus.METHOD_NOT_ALLOWED)
+    response["Allow"] = refusal["Allow"]
+    return response
+
+
 def too_many_requests(request: HttpRequest, wait: float) -> HttpResponse:
     seconds = math.ceil(wait)
     response: HttpResponse

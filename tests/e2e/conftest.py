@@ -19,7 +19,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no longer: Playwright's loop would be running under other tests' own
 def browser() -> Iterator[Browser]:
     program = find_chromium()
     if not program:

@@ -49,6 +49,27 @@ def test_postgres_is_restarted_under_a_page_and_a_job(
     assert lines(trace) == [str(number) for number in range(1, 61)]
 
 
+def test_a_restart_that_many_pages_came_before(web: Web, postgres: Postgres, viewer: User) -> None:
+    """Each page left a connection in the pool, all of them broken now; the next page is not to find that out."""
+    cookie = cookie_of(viewer)
+    many = [threading.Thread(target=lambda: [web.get("/jobs/", cookie) for _ in range(5)]) for _ in range(16)]
+    for each in many:
+        each.start()
+    for each in many:
+        each.join()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        assert cursor.fetchone()[0] >= 4, "the pool has not grown, so nothing is tested"
+    connection.close()
+    postgres.restart()
+    began = time.monotonic()
+    until(lambda: web.get("/readyz").status == 200)
+    assert [web.get("/jobs/", cookie).status for _ in range(8)] == [200] * 8
+    assert time.monotonic() - began < 4  # found out one by one: 1 + 2 + 4 seconds
+
+
 def test_postgres_is_restarted_under_a_stream(workers: Workers, web: Web, postgres: Postgres, viewer: User) -> None:
     """The hub comes back by itself and the stream misses nothing."""
     workers.start("interactive")

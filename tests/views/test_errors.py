@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from explorer.access import EVERYONE, allow
 from explorer.checks import views_say_who_may_enter
+from explorer.patience import drop_broken_connections
 from explorer.urls import handler500 as handler500
 from explorer.urls import urlpatterns as ours
 from tests.processes import Postgres
@@ -50,6 +51,14 @@ def test_a_fault_of_ours_says_little_and_leads_back(visitor: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_the_address_of_a_form_leads_back(visitor: Client) -> None:
+    answer = visitor.get("/account/tokens/")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert "Back to the library" in answer.content.decode()
+    assert visitor.post("/api/v1/me").headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
 def test_a_view_that_does_not_say_who_may_enter_lets_nobody_in(visitor: Client, admin: User) -> None:
     visitor.force_login(admin)
     assert visitor.get("/silent/").status_code == 403
@@ -79,4 +88,5 @@ def test_without_a_database_a_page_says_so_and_health_is_told(
         assert client.get("/jobs/").status_code == 503
     finally:
         postgres.start()
+        drop_broken_connections()
     assert client.get("/jobs/").status_code == 200
