@@ -40,7 +40,7 @@ job_retry               POST    in     in     403    403    403    302
 artifact                GET     in     200    200    200    200    200
 artifact                POST    in     405    405    405    405    405
 events                  GET     401    401    200    200    200    200
-events                  POST    401    401    200    200    200    200
+events                  POST    405    405    405    405    405    405
 account                 GET     in     in     200    200    200    200
 account                 POST    in     in     405    405    405    405
 account_password        GET     in     in     405    405    405    405

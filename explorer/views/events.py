@@ -1,6 +1,7 @@
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.views.decorators.http import require_safe
 
 from explorer.access import EVERYONE, allow
 from explorer.forms import StreamForm
@@ -8,6 +9,7 @@ from explorer.streams import JobStream
 
 
 @allow(EVERYONE)  # a redirect to a form is no answer to an EventSource; refused below
+@require_safe
 async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """One stream for all jobs that a page shows: /events/?job=1&job=2"""
     user = await request.auser()
