@@ -87,6 +87,7 @@
   function table(plot, figure) {
     plot.parentElement.querySelector(".as-table")?.remove();
     const { x, y, text } = figure.data[0];
+    if (!x || !y) return; // not of points or bars
     const head = [text && "", figure.layout.xaxis?.title?.text ?? "x", figure.layout.yaxis?.title?.text ?? "y"];
     const body = document.createElement("table");
     body.className = "table";
@@ -152,6 +153,9 @@
 
   watch(document);
   document.addEventListener("htmx:load", (event) => watch(event.target));
+  document.addEventListener("htmx:beforeCleanupElement", (event) => {
+    if (event.target.dataset?.chartState === "drawn") Plotly.purge(event.target); // its WebGL contexts go with it
+  });
   document.addEventListener("theme", () => {
     for (const plot of document.querySelectorAll('[data-chart-state="drawn"]')) draw(plot);
   });

@@ -324,6 +324,16 @@ def test_a_chart_that_does_not_come_can_be_asked_for_again(site: str, page: Page
     complaints.clear()
 
 
+def test_a_chart_that_htmx_replaces_gives_back_what_it_held(site: str, page: Page) -> None:
+    page.goto(f"{site}/patterns/")
+    drawn(page, "chart-scatter")
+    page.evaluate("window.kept = document.querySelector('#chart-scatter')")
+    assert page.evaluate("kept.querySelectorAll('canvas').length") > 0
+    page.evaluate("htmx.swap('#chart-scatter', '<p id=instead></p>', { swapStyle: 'outerHTML' })")
+    expect(page.locator("#instead")).to_have_count(1)
+    assert page.evaluate("kept.querySelectorAll('canvas').length") == 0
+
+
 def test_an_invitation_from_end_to_end(site: str, page: Page, browser: Browser) -> None:
     ann = invited(page, site, browser, "ann", "annotator")
     expect(ann.locator(".who")).to_have_text("ann")
