@@ -235,5 +235,7 @@ def test_a_part_of_a_page_is_not_replaced_by_a_form_to_sign_in(client: Client) -
 
 
 def test_changes_are_noted_with_where_they_came_from(boss: Client, viewer: User) -> None:
-    boss.post(f"/people/{viewer.pk}/role/", {"role": 20}, REMOTE_ADDR="2001:db8::1")
-    assert AuditEntry.objects.values_list("actor", "address").get() == ("admin", "2001:db8::1")
+    places = {"2001:db8::1": "2001:db8::1", "192.0.2.1": "192.0.2.1", "fe80::1%eth0": "fe80::1", "": None}
+    for role, (peer, noted) in zip((20, 30, 20, 30), places.items(), strict=True):
+        assert boss.post(f"/people/{viewer.pk}/role/", {"role": role}, REMOTE_ADDR=peer).status_code == 302
+        assert AuditEntry.objects.order_by("-pk").values_list("actor", "address")[0] == ("admin", noted)
