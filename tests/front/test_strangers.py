@@ -9,7 +9,7 @@ from tests.conftest import cookie_of
 from tests.processes import Web
 
 pytestmark = pytest.mark.parametrize("broker_url", ["files"], indirect=True)
-POSTED_TO = {"/sign-in/": 302, "/events/": 400}  # to a page and to a stream, and what they say to a form of ours
+POSTED_TO = {"/sign-in/": 302, "/events/": 405}  # to a page and to a stream, and what they say to a form of ours
 
 
 def with_token(web: Web, viewer: User) -> tuple[str, str]:
