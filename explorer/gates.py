@@ -18,9 +18,8 @@ def signed_in(request: HttpRequest) -> User:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Where a request came from; front/forwarded.py has seen to proxies. Without a zone (fe80::1%eth0), which
-    means something on this machine alone and is no address to PostgreSQL."""
-    address: str = request.META["REMOTE_ADDR"].partition("%")[0]
+    """Where a request came from; front/forwarded.py has seen to proxies."""
+    address: str = request.META["REMOTE_ADDR"]
     return address
 
 
