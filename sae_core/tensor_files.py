@@ -10,7 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import safetensors
@@ -179,14 +179,16 @@ def _safetensors_header(path: Path) -> dict[str, Entry]:
 
 def _entry(path: Path, name: str, entry: object) -> Entry:
     found = entry if isinstance(entry, dict) else {}
-    kind, shape, offsets = (found.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if kind in KINDS and _counts(shape) and _counts(offsets) and len(offsets) == 2:
-        return Entry(kind, tuple(shape), offsets[0], offsets[1])
+    kind, shape, offsets = found.get("dtype"), _counts(found.get("shape")), _counts(found.get("data_offsets"))
+    if kind in KINDS and shape is not None and offsets is not None and len(offsets) == 2:
+        return Entry(kind, shape, offsets[0], offsets[1])
     raise BadInput(f"{path}: the header's entry of {name!r} is {entry!r}, expected dtype, shape and data_offsets")
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+def _counts(value: object) -> tuple[int, ...] | None:
+    if isinstance(value, list) and all(type(each) is int and each >= 0 for each in value):
+        return tuple(value)
+    return None
 
 
 def open_npz(path: Path) -> TensorFile:

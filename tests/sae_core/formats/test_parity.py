@@ -57,7 +57,7 @@ DICTIONARY_LEARNING = (
     "AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "JumpReluAutoEncoder", "AutoEncoderTopK", "BatchTopKSAE",
     "MatryoshkaBatchTopKSAE",
 )  # fmt: skip
-LLAMA_SCOPE = {
+LLAMA_SCOPE: dict[str, dict[str, Any]] = {
     "one threshold": {"decoder_norm": False},
     "decoder norm": {"decoder_norm": True},
     "pre-bias": {"decoder_norm": True, "pre_bias": True},

@@ -4,6 +4,7 @@ F ≠ d everywhere, and d_out ≠ d_in where a format allows it. No line of thei
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,7 +154,8 @@ def gemma_scope(folder: Path, kind: str) -> Written:
     w_enc, w_dec, b_enc, b_dec = draw(1, D, F), draw(2, F, d_out), draw(3, F), draw(4, d_out)
     threshold = draw(5, F).abs()
     arrays = {"W_enc": w_enc, "W_dec": w_dec, "b_enc": b_enc, "b_dec": b_dec, "threshold": threshold}
-    np.savez(path / "params.npz", **{name: each.numpy() for name, each in arrays.items()})
+    numbers: dict[str, Any] = {name: each.numpy() for name, each in arrays.items()}
+    np.savez(path / "params.npz", **numbers)
     root = D**0.5 if kind == "embedding" else 1  # it was trained on embeddings before they are scaled by √d
 
     def encode(x: Tensor) -> Tensor:
@@ -355,15 +357,15 @@ def llama_scope(folder: Path, *, decoder_norm: bool, pre_bias: bool = False, vec
     _json(folder / "hyperparams.json", hyperparams)
     (folder / "checkpoints").mkdir()
     save_file(tensors, folder / "checkpoints" / "final.safetensors")
-    scale_in, scale_out = D**0.5 / average["in"], D**0.5 / average["out"]
-    threshold = log_thresholds.exp() if vector else torch.tensor(one)
+    scale_in, scale_out = math.sqrt(D) / average["in"], math.sqrt(D) / average["out"]
+    threshold: Tensor = log_thresholds.exp() if vector else torch.tensor(one)
     # Latents in the units of the raw input, times the norm of the decoder row that writes raw output.
-    norms = (dec * scale_in / scale_out).norm(dim=0) if decoder_norm else torch.ones(F)
+    norms: Tensor = (dec * scale_in / scale_out).norm(dim=0) if decoder_norm else torch.ones(F)
 
     def encode(x: Tensor) -> Tensor:
         z = x * scale_in - (b_dec if pre_bias else 0)  # as in training
         pre = linear(z, enc, b_enc) / scale_in * norms
-        return pre.relu() * (pre > threshold)
+        return torch.where(pre > threshold, pre.relu(), 0)
 
     def decode(acts: Tensor, x: Tensor) -> Tensor:
         return (linear(acts / norms * scale_in, dec) + b_dec) / scale_out
