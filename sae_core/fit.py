@@ -87,9 +87,10 @@ def check_fit(
         for _ in range(ROUNDS):
             found = [look.attempt(each) for each in look.neighbours(best.reading)]
             tried += found
-            best = min([best, *found], key=lambda attempt: attempt.fvu)
-            if best not in found:
-                break
+            lowest = min(found, key=lambda attempt: attempt.fvu)
+            if lowest.fvu >= WORTH_SAYING * best.fvu:
+                break  # a change that gains little may be chance, and one more to explain
+            best = lowest
         best = look.attempt(best.reading, sample=False)
         if best.reading != look.start and best.fvu < WORTH_SAYING * as_it_is.fvu:
             return Fit(as_it_is, tuple(tried), best, look.adapted(best.reading), look.notes())
