@@ -1,1 +1,151 @@
-"""Sparse autoencoders in torch and numpy: tensors in, tensors out. Knows nothing of Django, rows or users."""
+"""Sparse autoencoders of language models, in torch and numpy: tensors in, tensors out. Knows nothing of rows or users.
+
+An lm and an SAE from folders, or by their ids on the Hugging Face hub; any library may have written the SAE:
+
+>>> import sae_core
+>>> lm = sae_core.load_lm("lm")
+>>> sae = sae_core.load_sae("sae")
+>>> sae
+Sae(topk, 16 -> 64 -> 16, blocks.1.hook_resid_post)
+
+Text becomes contexts of token ids on the disk, each of which knows its document:
+
+>>> corpus = sae_core.build_corpus(["texts"], lm.tokenizer, "corpus", context_length=24)
+>>> corpus.contexts.shape[1]
+24
+>>> corpus.document(corpus.document_of(0)).name
+'texts/a.txt'
+
+The lm runs as far as the hookpoint and no further; latents are dense, or those that fire:
+
+>>> tokens = corpus.contexts[:8]
+>>> x = lm.activations(tokens, sae.hookpoint).flatten(0, 1)  # (contexts, length, d) -> (n, d_in)
+>>> acts = sae.encode(x)  # (n, n_latents)
+>>> sparse = sae.encode_sparse(x)  # values and indices, both (n, m)
+>>> acts.shape, sparse.values.shape
+(torch.Size([192, 64]), torch.Size([192, 4]))
+>>> x_hat = sae.decode(sparse)  # (n, d_out)
+>>> bool((x_hat - sae(x)).abs().max() < 1e-5)
+True
+
+Does the SAE belong to this lm, as it is read here? And how well does it stand in for it?
+
+>>> fit = sae_core.check_fit(lm, sae, corpus.contexts)
+>>> fit.message.startswith(f"FVU {fit.as_it_is.fvu:.2f} at L0 4.0")
+True
+>>> metrics = sae_core.measure(lm, sae, corpus.contexts, lengths=corpus.lengths)
+>>> metrics.l0, metrics.fvu < 1, metrics.ce_sae > metrics.ce_clean
+(4.0, True, True)
+
+The token that a latent fires on most, and the tokens that it makes likelier:
+
+>>> latent = int(metrics.n_fired.argmax())
+>>> position = int(acts[:, latent].argmax())
+>>> token = lm.tokenizer.decode(tokens.flatten()[position : position + 1])
+>>> tops = sae_core.top_logits(lm, sae.W_dec[[latent]], sae.hookpoint_out, k=3)
+>>> [lm.tokenizer.decode([token]) for token in tops.top_ids[0].tolist()]  # doctest: +ELLIPSIS
+[...]
+
+What if it were not there? Activations are replaced where they pass, here without what the latent writes:
+
+>>> def without(x):
+...     return x - sae.encode(x)[..., [latent]] * sae.W_dec[latent]
+>>> changed = lm.logits(tokens, {sae.hookpoint: without}) - lm.logits(tokens)
+>>> changed.shape == (8, 24, lm.n_vocab), bool(changed.abs().max() > 0)
+(True, True)
+
+And it is written again, in our own format or in SAELens's:
+
+>>> sae_core.save_sae(sae, "for-saelens", format="saelens").name
+'for-saelens'
+
+What cannot be used is refused with BadInput, which says what was wrong, where, and what to do; what can be used and was
+probably not meant warns with DoubtfulInput. `python -m sae_core --help` lists what the command line does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sae_core.config import Family, Normalise, SaeConfig
+    from sae_core.corpus import Corpus, build_corpus, open_corpus
+    from sae_core.errors import BadInput, DoubtfulInput
+    from sae_core.families import neurons, random_directions
+    from sae_core.fit import Fit, check_fit
+    from sae_core.folding import prefix, scaled_inputs, unit_decoder
+    from sae_core.formats import load_sae, save_sae
+    from sae_core.geometry import encoder_decoder_cosine, mmcs, mutual_coherence
+    from sae_core.lens import logit_lens, top_inputs, top_logits
+    from sae_core.lm import Lm, load_lm
+    from sae_core.masks import counted
+    from sae_core.metrics import Metrics, measure
+    from sae_core.sae import Sae
+    from sae_core.sparse import Sparse
+    from sae_core.token_files import tokens_from_npy
+    from sae_core.tokenizer import Tokenizer
+
+__all__ = [
+    "BadInput",
+    "Corpus",
+    "DoubtfulInput",
+    "Family",
+    "Fit",
+    "Lm",
+    "Metrics",
+    "Normalise",
+    "Sae",
+    "SaeConfig",
+    "Sparse",
+    "Tokenizer",
+    "build_corpus",
+    "check_fit",
+    "counted",
+    "encoder_decoder_cosine",
+    "load_lm",
+    "load_sae",
+    "logit_lens",
+    "measure",
+    "mmcs",
+    "mutual_coherence",
+    "neurons",
+    "open_corpus",
+    "prefix",
+    "random_directions",
+    "save_sae",
+    "scaled_inputs",
+    "tokens_from_npy",
+    "top_inputs",
+    "top_logits",
+    "unit_decoder",
+]
+
+# Where each is defined. Imported when first asked for: transformers takes seconds, and an SAE alone does not need it.
+_HOMES = {
+    "config": ("Family", "Normalise", "SaeConfig"),
+    "corpus": ("Corpus", "build_corpus", "open_corpus"),
+    "errors": ("BadInput", "DoubtfulInput"),
+    "families": ("neurons", "random_directions"),
+    "fit": ("Fit", "check_fit"),
+    "folding": ("prefix", "scaled_inputs", "unit_decoder"),
+    "formats": ("load_sae", "save_sae"),
+    "geometry": ("encoder_decoder_cosine", "mmcs", "mutual_coherence"),
+    "lens": ("logit_lens", "top_inputs", "top_logits"),
+    "lm": ("Lm", "load_lm"),
+    "masks": ("counted",),
+    "metrics": ("Metrics", "measure"),
+    "sae": ("Sae",),
+    "sparse": ("Sparse",),
+    "token_files": ("tokens_from_npy",),
+    "tokenizer": ("Tokenizer",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sae_core' has no attribute {name!r}")
+    return getattr(import_module(f"sae_core.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

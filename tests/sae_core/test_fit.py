@@ -74,10 +74,8 @@ def subspace_sae(x: Tensor, rank: int = 3, **settings: Any) -> Sae:
     mean = x.mean(0)
     _, _, axes = torch.linalg.svd(x - mean, full_matrices=False)
     rows = torch.cat([axes[:rank], -axes[:rank]])
-    config = SaeConfig(
-        **{"family": Family.RELU, "d_in": x.shape[1], "n_latents": 2 * rank, "hookpoint": HOOKPOINT} | settings,
-        subtract_b_dec=True,
-    )
+    described: dict[str, Any] = {"family": Family.RELU, "n_latents": 2 * rank, "hookpoint": HOOKPOINT} | settings
+    config = SaeConfig(d_in=x.shape[1], subtract_b_dec=True, **described)
     return Sae(config, {"W_enc": rows.T.contiguous(), "W_dec": rows, "b_enc": torch.zeros(2 * rank), "b_dec": mean})
 
 

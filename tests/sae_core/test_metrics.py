@@ -123,7 +123,8 @@ def brute_force(lm: Lm, sae: Sae, rows: np.ndarray[Any, Any], mask_ids: list[int
             return changed
 
         others = (y_hat, torch.zeros_like(y), mean.expand_as(y))
-        runs = [run(context, change)[2] for change in (same, *(partial(put, each) for each in others))]
+        changes: list[Callable[[Tensor], Tensor]] = [same, *(partial(put, each) for each in others)]
+        runs = [run(context, change)[2] for change in changes]
         clean, with_sae = runs[:2]
         found["kl"] += sum(float((clean[t].exp() * (clean[t] - with_sae[t])).sum()) for t in positions)
         for t in positions:
