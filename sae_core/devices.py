@@ -1,9 +1,14 @@
 """The devices that torch can compute on here, and how fast each is."""
 
+import os
 import time
 from dataclasses import dataclass
 
 import torch
+
+from sae_core.errors import BadInput
+
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,32 @@ def devices() -> list[Device]:
         found.append(Device(f"cuda:{index}", properties.name, properties.total_memory))
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU", 0))
+    return found
+
+
+def pick(name: str | None = None) -> torch.device:
+    """The device of that name; for None or "auto" what SAE_DEVICE in the environment says, or else CUDA or the CPU.
+
+    Never Apple's unless it is asked for: it has no float64.
+    """
+    asked, source = name, ""
+    if asked in (None, "auto"):
+        asked, source = os.environ.get("SAE_DEVICE") or "auto", "SAE_DEVICE: "
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = [each.name for each in devices()]
+    if asked not in there and not (asked == "cuda" and "cuda:0" in there):
+        raise BadInput(f"{source}there is no device {asked!r} here; there is {', '.join(there)}")
+    return torch.device(asked)
+
+
+def precision(dtype: torch.dtype | str | None) -> torch.dtype:
+    """float32 for None."""
+    if dtype is None:
+        return torch.float32
+    found = PRECISIONS.get(str(dtype).removeprefix("torch."))
+    if found is None:
+        raise BadInput(f"{dtype} is not a precision to compute in; expected one of {', '.join(PRECISIONS)}")
     return found
 
 

@@ -6,6 +6,7 @@ each SAE in outputs.pt; SAELens's own are written to FOLDER/theirs/*.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from sae_lens import SAE
@@ -15,7 +16,7 @@ D, F, D_OUT = 6, 15, 4
 HOOKPOINT = "blocks.0.hook_resid_pre"
 COMMON = {"d_in": D, "d_sae": F, "dtype": "float32", "device": "cpu"}
 TRANSCODER = {"d_out": D_OUT, "apply_b_dec_to_input": False}
-PLAIN = {
+PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
     "standard": ("standard", {}),
     "no pre-bias": ("standard", {"apply_b_dec_to_input": False}),
     "layer norm": ("standard", {"normalize_activations": "layer_norm"}),
@@ -31,7 +32,7 @@ PLAIN = {
     "jumprelu transcoder": ("jumprelu_transcoder", TRANSCODER),
     "jumprelu skip transcoder": ("jumprelu_skip_transcoder", TRANSCODER),
 }
-TRAINED = {
+TRAINED: dict[str, dict[str, Any]] = {
     "batchtopk": {"k": 4},
     "matryoshka_batchtopk": {"k": 4, "matryoshka_widths": [5, F]},
 }
@@ -45,7 +46,7 @@ def randomise(sae: torch.nn.Module) -> None:
             parameter.copy_(drawn.abs() if name == "threshold" else drawn)
 
 
-def outputs(sae: torch.nn.Module, x: torch.Tensor, where: Path) -> None:
+def outputs(sae: Any, x: torch.Tensor, where: Path) -> None:
     with torch.no_grad():
         torch.save({"acts": sae.encode(x), "x_hat": sae(x)}, where / "outputs.pt")
 

@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from sae_core import devices
+from sae_core.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAE_DEVICE", raising=False)
+
+
+@pytest.mark.parametrize("name", [None, "auto"])
+def test_of_itself_it_is_cuda_where_there_is_one(name: str | None) -> None:
+    assert devices.pick(name).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_the_environment_says_which_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAE_DEVICE", "cpu")
+    assert devices.pick() == devices.pick("auto") == torch.device("cpu")
+    monkeypatch.setenv("SAE_DEVICE", "tpu")
+    assert devices.pick("cpu") == torch.device("cpu")
+    with pytest.raises(BadInput, match="SAE_DEVICE: there is no device 'tpu' here; there is cpu"):
+        devices.pick()
+
+
+@pytest.mark.parametrize("value", ["", "auto"])
+def test_the_environment_may_leave_it_open(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAE_DEVICE", value)
+    assert devices.pick().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:0:0", "meta", ""])
+def test_a_device_that_is_not_here_is_refused_by_name(name: str) -> None:
+    with pytest.raises(BadInput, match=f"^there is no device '{name}' here; there is cpu"):
+        devices.pick(name)
+
+
+def test_every_device_that_is_listed_can_be_picked() -> None:
+    assert [str(devices.pick(each.name)) for each in devices.devices()] == [each.name for each in devices.devices()]
+
+
+def test_precisions_by_name_and_by_type() -> None:
+    assert devices.precision(None) == torch.float32
+    assert devices.precision("bfloat16") == devices.precision(torch.bfloat16) == torch.bfloat16
+    for wrong in ("int8", "half-ish", torch.int64):
+        with pytest.raises(BadInput, match="expected one of float64, float32, bfloat16, float16"):
+            devices.precision(wrong)
