@@ -127,9 +127,7 @@ class Sae(nn.Module):
 
     def pre_acts(self, x: Tensor) -> Tensor:
         """h + b_enc, what the family's function is applied to; h + b_gate where gated."""
-        product = self._product(x)  # (n, n_latents)
-        bias = self.b_gate if self.b_enc is None else self.b_enc
-        return product if bias is None else product + bias
+        return self._product(x, self.b_gate if self.b_enc is None else self.b_enc)  # (n, n_latents)
 
     def encode(self, x: Tensor) -> Tensor:
         config = self.config  # (n, d_in) -> (n, n_latents)
@@ -179,7 +177,7 @@ class Sae(nn.Module):
         acts = self.encode_sparse(x) if self.config.family == Family.TOPK and x.dim() == 2 else self.encode(x)
         return self.decode(acts, x)
 
-    def _product(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         if x.shape[-1] != self.d_in:
             raise BadInput(f"the input is {x.shape[-1]} wide, this SAE reads {self.d_in}")
         z = self.normalised(x).x
@@ -187,7 +185,7 @@ class Sae(nn.Module):
             return z
         if self.config.subtract_b_dec:
             z = z - self.b_dec
-        return z @ self.W_enc
+        return nn.functional.linear(z, self.W_enc.T, bias)  # one pass over the latents for product and bias
 
     def _decode_sparse(self, acts: Sparse) -> Tensor:
         if not acts.values.shape[-1]:
