@@ -18,11 +18,13 @@ class Passing(NamedTuple):
 
 
 class Attached:
-    """Refused where the SAE's widths are not those of its hookpoints."""
+    """Refused where the SAE's widths are not those of its hookpoints, or where it lies on another device."""
 
     def __init__(self, lm: Lm, sae: Sae) -> None:
         self.lm = lm
         self.sae = sae
+        if sae.device != lm.device:
+            raise BadInput(f"the SAE is on {sae.device} and {lm.name} on {lm.device}; move it there: sae.to(lm.device)")
         for hookpoint, width, verb in (
             (sae.hookpoint, sae.d_in, "reads"),
             (sae.hookpoint_out, sae.d_out, "writes"),

@@ -12,6 +12,7 @@ from warnings import warn
 import torch
 from torch import Tensor
 
+from sae_core import devices
 from sae_core.config import SaeConfig
 from sae_core.errors import BadInput, DoubtfulInput
 from sae_core.formats import (
@@ -61,14 +62,13 @@ READ_BY_NAME = (".npz", ".pt", ".pth")
 NAMED = 8  # SAEs of a folder that an error names
 
 
-def load_sae(
-    path_or_hub_id: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
-) -> Sae:
+def load_sae(path_or_hub_id: str | Path, *, device: str | None = None, dtype: torch.dtype | str | None = None) -> Sae:
     """The SAE of a folder, a weight file, or a hub id (`owner/repository/folder`), whatever library wrote it.
 
-    Weights are float32 (float64 where the file holds that), or dtype. What cannot be used is refused by BadInput, which
-    names file and tensor; what is used and looks wrong warns with DoubtfulInput.
+    `device` as `devices.pick` takes it; weights are float32 (float64 where the file holds that), or `dtype`. What
+    cannot be used is refused by BadInput, which names file and tensor; what looks wrong warns with DoubtfulInput.
     """
+    where, kind = devices.pick(device), None if dtype is None else devices.precision(dtype)
     path = local_path(path_or_hub_id, beside=("config.json",))
     format_, folder, file = recognise(path)
     try:
@@ -84,7 +84,7 @@ def load_sae(
             DoubtfulInput,
             stacklevel=2,
         )
-    return sae.to(device=device, dtype=dtype)
+    return sae.to(device=where, dtype=kind)
 
 
 def recognise(path: Path) -> tuple[Format, Path, Path | None]:
