@@ -1,13 +1,16 @@
 """An SAE at its place in an lm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from sae_core.config import Family
 from sae_core.errors import BadInput
 from sae_core.lm import Lm, Tokens
 from sae_core.sae import Sae
+from sae_core.sparse import pack
 
 
 class Passing(NamedTuple):
@@ -15,6 +18,36 @@ class Passing(NamedTuple):
 
     x: Tensor  # (contexts, length, d_in) float32 or the SAE's own
     y: Tensor  # (contexts, length, d_out)
+
+
+class Part(NamedTuple):
+    """Some tokens, gone through the SAE."""
+
+    x: Tensor  # (n, d_in)
+    y: Tensor  # (n, d_out)
+    x_hat: Tensor  # (n, d_out)
+    n_fired: Tensor  # (n_latents) at how many of them each latent fired
+
+
+BLOCK_BYTES = 256 << 20  # of dense latents held at a time
+SPARSE = 1 / 32  # of the latents firing, below which decoding those alone is faster than the whole product
+
+
+def reconstructed(sae: Sae, x: Tensor, y: Tensor) -> Iterator[Part]:
+    """All tokens, as many at a time as fit.  # (n, d_in), (n, d_out)"""
+    rows = max(1, BLOCK_BYTES // (sae.n_latents * sae.dtype.itemsize))
+    for start in range(0, max(len(x), 1), rows):
+        some = x[start : start + rows]
+        if sae.config.family == Family.TOPK:
+            sparse = sae.encode_sparse(some)
+            n_fired = torch.bincount(sparse.indices[sparse.indices >= 0], minlength=sae.n_latents)
+            x_hat = sae.decode(sparse, some)
+        else:
+            acts = sae.encode(some)
+            n_fired = acts.count_nonzero(0)
+            few = int(n_fired.sum()) < SPARSE * acts.numel()
+            x_hat = sae.decode(pack(acts) if few else acts, some)
+        yield Part(some, y[start : start + rows], x_hat, n_fired)
 
 
 class Attached:

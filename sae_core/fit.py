@@ -7,6 +7,7 @@ the layer counted from another end, inputs scaled. A few thousand tokens tell.
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.attached import Attached
+from sae_core.attached import Attached, reconstructed
 from sae_core.config import Family, Normalise
 from sae_core.errors import BadInput
 from sae_core.folding import scaled_inputs
@@ -78,23 +79,25 @@ def check_fit(
     """FVU and L0 on some tokens; where FVU is poor, also centred, with or without beginning of text, at the layers
     beside, normalised and scaled.  # contexts (contexts, length)"""
     Attached(lm, sae)  # widths first
-    rows = _spread(np.asarray(contexts), tokens)
-    look = _Look(lm, sae, rows, lm.mask_ids if mask_ids is None else mask_ids)
-    as_it_is = look.attempt(look.start, sample=False)
+    mask_ids = lm.mask_ids if mask_ids is None else mask_ids
+    whole = _Look(lm, sae, _spread(np.asarray(contexts), tokens), mask_ids, layers_beside=False)
+    few = _Look(lm, sae, _spread(np.asarray(contexts), min(TRIED_ON, tokens)), mask_ids, layers_beside=True)
+    as_it_is = whole.attempt(whole.start)
     tried: list[Attempt] = []
     if as_it_is.fvu > POOR:
-        best = look.attempt(look.start)
+        best = few.attempt(few.start)
         for _ in range(ROUNDS):
-            found = [look.attempt(each) for each in look.neighbours(best.reading)]
+            found = [few.attempt(each) for each in few.neighbours(best.reading)]
             tried += found
             lowest = min(found, key=lambda attempt: attempt.fvu)
             if lowest.fvu >= WORTH_SAYING * best.fvu:
                 break  # a change that gains little may be chance, and one more to explain
             best = lowest
-        best = look.attempt(best.reading, sample=False)
-        if best.reading != look.start and best.fvu < WORTH_SAYING * as_it_is.fvu:
-            return Fit(as_it_is, tuple(tried), best, look.adapted(best.reading), look.notes())
-    return Fit(as_it_is, tuple(tried), None, sae, look.notes())
+        if best.reading != whole.start:
+            best = whole.attempt(best.reading)
+            if best.fvu < WORTH_SAYING * as_it_is.fvu:
+                return Fit(as_it_is, tuple(tried), best, whole.adapted(best.reading), few.notes())
+    return Fit(as_it_is, tuple(tried), None, sae, few.notes())
 
 
 def _spread(contexts: NDArray[Any], tokens: int) -> NDArray[np.int64]:
@@ -108,8 +111,10 @@ def _spread(contexts: NDArray[Any], tokens: int) -> NDArray[np.int64]:
 class _Look:
     """Each reading's activations are read once; every attempt after that is the SAE's alone."""
 
-    def __init__(self, lm: Lm, sae: Sae, rows: NDArray[np.int64], mask_ids: Sequence[int]) -> None:
-        self.lm, self.sae, self.mask_ids = lm, sae, mask_ids
+    def __init__(
+        self, lm: Lm, sae: Sae, rows: NDArray[np.int64], mask_ids: Sequence[int], *, layers_beside: bool
+    ) -> None:
+        self.lm, self.sae, self.mask_ids, self.layers_beside = lm, sae, mask_ids, layers_beside
         first_is_bos = lm.bos_id is not None and bool((rows[:, 0] == lm.bos_id).all())
         config = sae.config
         self.start = Reading(
@@ -122,16 +127,14 @@ class _Look:
             self.rows[True] = np.concatenate([np.full_like(rows[:, :1], lm.bos_id), rows[:, :-1]], axis=1)
         self.read: dict[bool, dict[str, Tensor]] = {}
 
-    def attempt(self, reading: Reading, *, sample: bool = True) -> Attempt:
+    def attempt(self, reading: Reading) -> Attempt:
         x, y = self._passing(reading)
-        sae = self.adapted(reading, x)
-        if sample and len(x) > TRIED_ON:
-            chosen = torch.arange(TRIED_ON, device=x.device) * len(x) // TRIED_ON
-            x, y = x[chosen], y[chosen]
-        acts = sae.encode_sparse(x)
-        error = (y - sae.decode(acts, x)).double().square().sum()
-        fvu = float(error / (y.double() - y.double().mean(0)).square().sum())
-        l0 = float((acts.indices >= 0).sum()) / len(x)
+        error, fired = 0.0, 0
+        for part in reconstructed(self.adapted(reading, x), x, y):
+            error += float((part.y - part.x_hat).double().square().sum())
+            fired += int(part.n_fired.sum())
+        variance = float((y.double() - y.double().mean(0)).square().sum())
+        fvu, l0 = error / variance if variance else math.inf, fired / len(x)
         return Attempt(_in_words(self.start, reading), reading, fvu if math.isfinite(fvu) else math.inf, l0)
 
     def adapted(self, reading: Reading, x: Tensor | None = None) -> Sae:
@@ -152,14 +155,9 @@ class _Look:
         yield replace(reading, centred=not reading.centred)
         if (not reading.bos) in self.rows:
             yield replace(reading, bos=not reading.bos)
-        for step in (-1, 1):
-            moved = replace(
-                reading,
-                hookpoint=_moved(self.start.hookpoint, step),
-                hookpoint_out=_moved(self.start.hookpoint_out, step),
-            )
-            if moved.hookpoint != reading.hookpoint and self._there(moved):
-                yield moved
+        for moved in self._moved():
+            if moved.hookpoint != reading.hookpoint:
+                yield replace(reading, hookpoint=moved.hookpoint, hookpoint_out=moved.hookpoint_out)
         if self.sae.config.family == Family.NEURONS:
             return
         for kind in Normalise:
@@ -192,21 +190,28 @@ class _Look:
         if not keep.any():
             raise BadInput(f"none of the tokens counts: all of them are masked ids ({list(self.mask_ids)})")
         held = self.read.setdefault(reading.bos, {})
-        wanted = [each for each in {reading.hookpoint, reading.hookpoint_out} if each not in held]
-        for name, passed in (self.lm.read(rows, wanted) if wanted else {}).items():
+        wanted = {reading.hookpoint, reading.hookpoint_out} - held.keys()
+        if wanted and self.layers_beside:  # they are asked for next: one forward reads them all
+            wanted |= {each for moved in self._moved() for each in (moved.hookpoint, moved.hookpoint_out)} - held.keys()
+        for name, passed in (self.lm.read(rows, sorted(wanted)) if wanted else {}).items():
             held[name] = passed[keep].to(self.sae.dtype)
         x, y = held[reading.hookpoint], held[reading.hookpoint_out]
         if reading.centred:
             x, y = (each - each.mean(-1, keepdim=True) for each in (x, y))
         return x, y
 
-    def _there(self, reading: Reading) -> bool:
-        """Whether the lm has these hookpoints, of the SAE's widths."""
-        try:
-            widths = self.lm.width(reading.hookpoint), self.lm.width(reading.hookpoint_out)
-        except BadInput:
-            return False
-        return widths == (self.sae.d_in, self.sae.d_out)
+    def _moved(self) -> list[Reading]:
+        """At the layers beside, where the lm has these hookpoints, of the SAE's widths."""
+        found = []
+        for step in (-1, 1):
+            there = tuple(_moved(each, step) for each in (self.start.hookpoint, self.start.hookpoint_out))
+            with suppress(BadInput):
+                if there[0] != self.start.hookpoint and self._widths(*there) == (self.sae.d_in, self.sae.d_out):
+                    found.append(replace(self.start, hookpoint=there[0], hookpoint_out=there[1]))
+        return found
+
+    def _widths(self, hookpoint: str, hookpoint_out: str) -> tuple[int, int]:
+        return self.lm.width(hookpoint), self.lm.width(hookpoint_out)
 
 
 def _moved(hookpoint: str, step: int) -> str:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.attached import Attached
+from sae_core.attached import Attached, reconstructed
 from sae_core.baselines import pca_fvu, sparse_coding
 from sae_core.errors import BadInput
 from sae_core.geometry import mutual_coherence
@@ -21,7 +21,7 @@ from sae_core.lm import Lm
 from sae_core.masks import counted
 from sae_core.sae import Sae
 
-BLOCK_BYTES = 256 << 20  # of logits, or of dense latents, held at a time
+BLOCK_BYTES = 256 << 20  # of logits held at a time
 SINK = 10  # times the median norm: an attention sink
 DENSE = 0.1  # of all tokens
 SAMPLE = 512  # tokens that the search for sparse codes is run on
@@ -179,7 +179,7 @@ class _Sums:
         sae = attached.sae
         self.attached, self.sae, self.survey = attached, sae, survey
         zero = torch.zeros((), dtype=torch.float64, device=sae.device)
-        self.firing, self.error, self.variance, self.product, self.length = (zero.clone() for _ in range(5))
+        self.error, self.variance, self.product, self.length = (zero.clone() for _ in range(4))
         self.n_fired = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.device)
         self.kl, self.losses = zero.clone(), {name: zero.clone() for name in ("clean", "sae", "zero", "mean")}
         self.predicted = 0
@@ -207,28 +207,23 @@ class _Sums:
         mean = self.survey.mean.to(y.dtype).expand_as(y)
         self._add_loss("mean", self.attached.logits_with(tokens, mean, keep), tokens, targets)
 
-    def _reconstruct(self, all_x: Tensor, all_y: Tensor) -> Tensor:
-        rows = max(1, BLOCK_BYTES // (self.sae.n_latents * 4))
-        mean, reconstructed = self.survey.mean.to(all_y.dtype), []
-        for start in range(0, max(len(all_x), 1), rows):
-            x, y = all_x[start : start + rows], all_y[start : start + rows]
-            acts = self.sae.encode_sparse(x)
-            fires = acts.indices >= 0
-            self.firing += fires.sum()
-            self.n_fired += torch.bincount(acts.indices[fires], minlength=self.sae.n_latents)
-            x_hat = self.sae.decode(acts, x)
-            self.error += (y - x_hat).double().square().sum()
-            self.variance += (y.double() - self.survey.mean).square().sum()
-            self.product += (y.double() * x_hat.double()).sum()
-            self.length += x_hat.double().square().sum()
+    def _reconstruct(self, x: Tensor, y: Tensor) -> Tensor:
+        mean, all_x_hat = self.survey.mean.to(y.dtype), []
+        for part in reconstructed(self.sae, x, y):
+            self.n_fired += part.n_fired
+            wide, x_hat = part.y.double(), part.x_hat.double()
+            self.error += (wide - x_hat).square().sum()
+            self.variance += (wide - self.survey.mean).square().sum()
+            self.product += (wide * x_hat).sum()
+            self.length += x_hat.square().sum()
             if self.scatter is not None:
-                centred = y - mean
+                centred = part.y - mean
                 self.scatter += (centred.T @ centred).double()
-            here = self.wanted[(self.wanted >= self.seen) & (self.wanted < self.seen + len(x))] - self.seen
-            self.sample.append((x[here], y[here]))
-            self.seen += len(x)
-            reconstructed.append(x_hat)
-        return torch.cat(reconstructed)
+            here = self.wanted[(self.wanted >= self.seen) & (self.wanted < self.seen + len(part.x))] - self.seen
+            self.sample.append((part.x[here], part.y[here]))
+            self.seen += len(part.x)
+            all_x_hat.append(part.x_hat)
+        return torch.cat(all_x_hat)
 
     def _add_loss(self, name: str, logits: Tensor, tokens: Tensor, targets: Tensor) -> None:
         for context, counts in enumerate(targets):  # one at a time: vocabularies are wide
@@ -237,7 +232,7 @@ class _Sums:
 
     def metrics(self, shape: Sequence[int], *, baselines: bool) -> Metrics:
         tokens, survey = self.survey.tokens, self.survey
-        l0, fvu = float(self.firing) / tokens, _over(float(self.error), float(self.variance))
+        l0, fvu = float(self.n_fired.sum()) / tokens, _over(float(self.error), float(self.variance))
         ce = {name: _over(float(each), self.predicted) for name, each in self.losses.items()}
         return Metrics(
             contexts=shape[0],

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sae_core import attached
 from sae_core import metrics as metrics_module
 from sae_core.config import Family, Normalise
 from sae_core.errors import BadInput
@@ -198,7 +199,7 @@ def test_blocks_of_latents_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     lm = small_lm()
     sae, rows = sae_for(lm), contexts(bos=True, padding=True)
     whole = measure(lm, sae, rows)
-    monkeypatch.setattr(metrics_module, "BLOCK_BYTES", sae.n_latents * 4 * 5)  # five tokens at a time
+    monkeypatch.setattr(attached, "BLOCK_BYTES", sae.n_latents * 8 * 5)  # five tokens at a time
     blocked = measure(lm, sae, rows)
     assert blocked.fvu == pytest.approx(whole.fvu, rel=1e-9)
     assert torch.equal(blocked.n_fired, whole.n_fired)
