@@ -129,14 +129,21 @@ def corpus(given: argparse.Namespace) -> dict[str, Any]:
     tokenizer = sae_core.Tokenizer.load(given.lm)
     if tokenizer is None:
         raise sae_core.BadInput(f"{given.lm}: there is no tokenizer in it")
-    made = sae_core.build_corpus(
-        given.text,
-        tokenizer,
-        Path(given.out),
-        context_length=given.context_length,
-        packing="apart" if given.apart else "packed",
-        prepend_bos=not given.no_bos,
-    )
+    with tqdm(unit="B", unit_scale=True, disable=None) as bar:
+
+        def on_progress(progress: Any) -> None:
+            bar.total = progress.total_bytes
+            bar.update(progress.bytes_read - bar.n)
+
+        made = sae_core.build_corpus(
+            given.text,
+            tokenizer,
+            given.out,
+            context_length=given.context_length,
+            packing="apart" if given.apart else "packed",
+            prepend_bos=not given.no_bos,
+            on_progress=on_progress,
+        )
     return {"out": given.out} | asdict(made.config)
 
 
@@ -225,6 +232,8 @@ def _contexts(given: argparse.Namespace, lm: Any) -> tuple[Any, Any]:
     path = Path(given.tokens)
     if path.is_dir():
         opened = sae_core.open_corpus(path)
+        if lm.tokenizer:
+            opened.check_tokenizer(lm.tokenizer)
         return opened.contexts, opened.lengths
     return sae_core.tokens_from_npy(path, context_length=given.context_length, n_vocab=lm.n_vocab), None
 

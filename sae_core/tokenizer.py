@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from sae_core.errors import BadInput
+from sae_core.hub import local_path
 
 # Any of these beside an lm's weights says that its tokenizer lies there too.
-TOKENIZER_FILES = [
+TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model",
     "sentencepiece.bpe.model", "tekken.json", "tiktoken.model",
-]  # fmt: skip
+)  # fmt: skip
+READ_WITH_THEM = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "config.json")
 # What can be settled token by token; what else there is works on the text as a whole, such as the Strip after a Fuse.
 BY_TOKEN = {"Replace", "Metaspace", "ByteFallback", "Fuse", "Strip"}
 BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
@@ -72,21 +72,17 @@ class Tokenizer:
     @classmethod
     def load(cls, path_or_hub_id: str | Path) -> "Tokenizer | None":
         """From a folder or the hub; None where a folder holds no tokenizer. Never runs code that lies beside it."""
-        given = str(path_or_hub_id)
-        folder = Path(given).expanduser()
-        if folder.is_dir():
-            if not any((folder / each).is_file() for each in TOKENIZER_FILES):
-                return None
-            return cls(_read(str(folder), verbatim=(folder / "tokenizer.json").is_file()), folder.resolve().name)
-        if folder.exists():
-            raise BadInput(f"{given}: a file; give the folder that holds the tokenizer")
-        if isinstance(path_or_hub_id, Path) or given.startswith((".", "/", "~")) or given.count("/") > 1:
-            raise BadInput(f"{given}: no such folder")
-        return cls(_read(given, verbatim=_on_hub(given, "tokenizer.json")), given)
+        folder = local_path(path_or_hub_id, only=TOKENIZER_FILES + READ_WITH_THEM, bare=True)
+        if not folder.is_dir():
+            raise BadInput(f"{path_or_hub_id}: a file; give the folder that holds the tokenizer")
+        if not any((folder / each).is_file() for each in TOKENIZER_FILES):
+            return None
+        on_hub = not Path(path_or_hub_id).expanduser().exists()
+        return cls(_read(folder), str(path_or_hub_id) if on_hub else folder.resolve().name)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal where two tokenizers give every text the same ids."""
+        """The same for the same vocabulary and rules, wherever they lie and whatever is put around a text."""
         state = json.loads(self._backend.to_str())
         kept = {key: value for key, value in state.items() if key not in NO_MATTER}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -176,17 +172,17 @@ class Tokenizer:
         return given.astype(np.int64)
 
 
-def _read(place: str, verbatim: bool) -> Any:
+def _read(folder: Path) -> Any:
     """A tokenizer.json is taken as it is: AutoTokenizer builds some anew by the class that they name, which drops the
     file's own pre-tokenizer, and the lm has been trained on what the file says."""
     try:
-        reader = PreTrainedTokenizerFast if verbatim else AutoTokenizer
-        hf = reader.from_pretrained(place, trust_remote_code=False)
+        reader = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
+        hf = reader.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the Rust side raises no narrower one
-        raise BadInput(f"{_at_fault(Path(place))}: not a tokenizer that can be read: {error}") from error
+        raise BadInput(f"{_at_fault(folder)}: not a tokenizer that can be read: {error}") from error
     if getattr(hf, "backend_tokenizer", None) is None:
         raise BadInput(
-            f"{place}: {type(hf).__name__} has no fast form; save one as tokenizer.json with the `tokenizers` library"
+            f"{folder}: {type(hf).__name__} has no fast form; save one as tokenizer.json with the `tokenizers` library"
         )
     return hf
 
@@ -201,16 +197,6 @@ def _at_fault(folder: Path) -> Path:
         except (OSError, ValueError):
             return folder / name
     return folder / "tokenizer.json" if (folder / "tokenizer.json").is_file() else folder
-
-
-def _on_hub(hub_id: str, file: str) -> bool:
-    try:
-        hf_hub_download(hub_id, file)
-    except (EntryNotFoundError, OSError, ValueError) as error:
-        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-            return False  # the hub has been asked, and has the rest
-        raise BadInput(f"{hub_id}: neither a folder here nor to be had from the hub: {error}") from error
-    return True
 
 
 def _to_bytes(backend: Any) -> ToBytes | None:

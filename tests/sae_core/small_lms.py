@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import transformers
 
-
 VOCAB, D_MODEL, LAYERS, HEADS, HEAD_WIDTH, D_MLP, LONGEST = 48, 16, 3, 2, 12, 40, 32
 EPSILON = 0.02
 

@@ -13,6 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, processors
+from transformers import AutoTokenizer
 
 from sae_core.errors import BadInput
 from sae_core.tokenizer import Tokenizer
@@ -186,6 +187,15 @@ def test_added_tokens_and_ids_that_no_token_has(tmp_path: Path) -> None:
     assert tokenizer.special_ids == {4}
 
 
+def test_literal_tokens(tmp_path: Path) -> None:
+    """What is special is not decoded, and what looks like a byte is one only to a decoder that has such."""
+    backend = small.words(["▁the", "<0x41>", "<a▁b>"])
+    backend.add_special_tokens(["<a▁b>"])
+    backend.decoder = decoders.Metaspace()
+    tokenizer = made(backend, tmp_path / "literal", **small.WORDS)
+    assert [tokenizer.token_bytes(index) for index in (4, 5, 6)] == [b" the", b"<0x41>", "<a▁b>".encode()]
+
+
 @pytest.mark.parametrize("decoder", [decoders.WordPiece(), decoders.BPEDecoder(), None])
 def test_other_decoders_are_asked(tmp_path: Path, decoder: Any) -> None:
     backend = small.words(["play", "##ing", "end</w>"])
@@ -205,6 +215,14 @@ def test_text_that_goes_on(tokenizers: dict[str, Tokenizer], kind: str, first: s
     """No space is put where a text goes on, so the tokens of its parts are its tokens."""
     tokenizer = tokenizers[kind]
     assert tokenizer.encode(first) + tokenizer.encode_continued([then])[0] == tokenizer.encode(first + then)
+
+
+def test_text_that_goes_on_loses_nothing(tmp_path: Path) -> None:
+    """Where what is put before it becomes one token with the text, the space comes after all."""
+    tokenizer = made(small.llama2_like(["\npan\npan\npan"]), tmp_path / "merging", **LLAMA2)
+    assert [tokenizer.token_bytes(each) for each in tokenizer.encode("\npan")] == [b" ", b"\npan"]
+    assert tokenizer.decode(tokenizer.encode_continued(["pan"])[0]) == " pan"
+    assert tokenizer.decode(tokenizer.encode_continued(["\npan"])[0]) == "\npan"
 
 
 def test_nothing_is_added_and_nothing_cut_off(tmp_path: Path) -> None:
@@ -241,7 +259,8 @@ def test_the_file_is_taken_as_it_is(tmp_path: Path) -> None:
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": "GPT2TokenizerFast"}))
     tokenizer = load(folder)
-    text = "one  two\n\n\n  three 12345 ();\n"
+    text = "print(add(1, 22))\n\n\nprint(add(1, 22))\n"
+    assert AutoTokenizer.from_pretrained(folder).encode(text) != backend.encode(text).ids
     assert tokenizer.encode(text) == backend.encode(text, add_special_tokens=False).ids
     assert (tokenizer.bos_id, tokenizer.eos_id) == (0, 1)
 
@@ -287,9 +306,9 @@ def test_a_broken_file_is_named(tmp_path: Path, file: str, content: str) -> None
 
 def test_no_such_folder(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(BadInput, match="missing: no such folder"):
+    with pytest.raises(BadInput, match="missing: there is no such file or folder"):
         Tokenizer.load(tmp_path / "missing")
-    with pytest.raises(BadInput, match=r"\./missing: no such folder"):
+    with pytest.raises(BadInput, match=r"\./missing: there is no such file or folder"):
         Tokenizer.load("./missing")
     with pytest.raises(BadInput, match=r"tokenizer\.json: a file; give the folder"):
         Tokenizer.load(tmp_path / "tokenizer.json")
@@ -316,5 +335,5 @@ def test_from_the_hub(tmp_path: Path) -> None:
         check=False,
     )
     ids = load(snapshot).encode("the dog")
-    said = "BadInput ['maker/other', ' neither a folder here nor to be had from the hub']"
+    said = "BadInput ['maker/other', ' no such folder here, and the hub cannot be reached']"
     assert done.stdout.splitlines() == [f"maker/small {ids}", said], done.stderr
