@@ -1,12 +1,8 @@
 """What is wrong with a file is said before anything is computed: which file, which tensor, expected, found."""
 
 import json
-import pickle
 import re
 import struct
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,16 +16,8 @@ from sae_core.config import Family
 from sae_core.errors import BadInput, DoubtfulInput
 from sae_core.formats import load_sae, save_sae
 from tests.sae_core.formats import written
+from tests.sae_core.formats.refusing import peak_of_a_refusal, refused
 from tests.sae_core.random_saes import make
-
-
-def refused(path: Path, *words: str) -> str:
-    with pytest.raises(BadInput) as caught:
-        load_sae(path)
-    message = str(caught.value)
-    for word in words:
-        assert word in message
-    return message
 
 
 @pytest.fixture
@@ -115,26 +103,6 @@ def test_entries_that_lie(tmp_path: Path, entry: object) -> None:
     path = file.path / "sae_weights.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 24)
     refused(file.path, str(path), "b_dec")
-
-
-PEAK = """
-import resource, sys, warnings
-from sae_core.errors import BadInput
-from sae_core.formats import load_sae
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    load_sae(sys.argv[1])
-except BadInput as error:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-    print(error)
-"""
-
-
-def peak_of_a_refusal(path: Path) -> tuple[int, str]:
-    """Megabytes taken above the imports, and the message."""
-    done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
-    megabytes, message = done.stdout.split("\n", 1)
-    return int(megabytes), message
 
 
 def test_a_huge_header_takes_no_memory(tmp_path: Path) -> None:
@@ -259,79 +227,6 @@ def test_a_missing_tensor_names_those_there_are(tmp_path: Path) -> None:
     path = file.path / "sae_weights.safetensors"
     save_file({"W_enc": torch.zeros(6, 15)}, path)
     refused(file.path, f"{path}: W_dec is missing; the file holds W_enc")
-
-
-# Fault 17: bombs; and pickles
-
-
-class Exploit:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (exec, ("import pathlib; pathlib.Path('exploited').touch()",))
-
-
-@pytest.mark.parametrize("name", ["8.pt", "ae.pt"])
-def test_a_pickle_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    if name == "ae.pt":
-        written.dictionary_learning(tmp_path, "AutoEncoder")
-    torch.save({"encoder.weight": Exploit()}, tmp_path / name)
-    refused(tmp_path / name, name, "nothing else is loaded from it")
-    (tmp_path / name).write_bytes(pickle.dumps(Exploit()))  # as torch wrote before its zip files
-    refused(tmp_path / name, name)
-    assert not (tmp_path / "exploited").exists()
-
-
-def test_numpy_objects_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "params.npz", W_enc=np.array([Exploit()], dtype=object), b_enc=np.zeros(3))
-    refused(tmp_path, "params.npz", "W_enc", "object")
-
-
-def test_a_zip_bomb_is_stopped_at_the_cap(tmp_path: Path) -> None:
-    """2 GB of zeros in 2 MB."""
-    path = tmp_path / "params.npz"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("W_enc.npy", "w", force_zip64=True) as out,
-    ):
-        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": (8192, 65536)})
-        for _ in range(2048):
-            out.write(bytes(1 << 20))
-    megabytes, message = peak_of_a_refusal(path)
-    assert f"{path}: its " in message
-    assert "expand to 2,147,483,776" in message
-    assert megabytes < 200
-
-
-def test_a_compressed_pt_is_refused(tmp_path: Path) -> None:
-    """torch stores its tensors as they are; one that is compressed expands into more than the file."""
-    file = written.openai(tmp_path, "ReLU").path
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data + bytes(100_000))
-    refused(file, "expand to")
-
-
-def test_a_view_that_claims_more_than_its_file_holds(tmp_path: Path) -> None:
-    path = tmp_path / "8.pt"
-    torch.save({"encoder.weight": torch.zeros(1).expand(100_000, 100_000), "pre_bias": torch.zeros(3)}, path)
-    refused(path, "encoder.weight claims (100000, 100000) of 4 bytes")
-
-
-def test_an_array_that_claims_more_than_its_file_holds(tmp_path: Path) -> None:
-    path = tmp_path / "params.npz"
-    with zipfile.ZipFile(path, "w") as archive, archive.open("W_enc.npy", "w") as out:
-        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": (8192, 65536)})
-    refused(path, "W_enc claims 2,147,483,648 bytes")
-
-
-def test_older_torch_reads_no_pt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = written.openai(tmp_path, "ReLU").path
-    monkeypatch.setattr(torch, "__version__", "2.9.1")
-    refused(file, str(file), "torch 2.10 or later, this is 2.9.1")
-    monkeypatch.setattr(torch, "__version__", "2.10.0+cpu")
-    assert load_sae(file).d_in == written.D
 
 
 # Configurations
