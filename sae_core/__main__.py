@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,17 +189,26 @@ def lens(given: argparse.Namespace) -> dict[str, Any]:
     if wrong := [each for each in given.latents if not 0 <= each < sae.n_latents]:
         raise sae_core.BadInput(f"latent {wrong[0]} does not exist: the SAE has 0 to {sae.n_latents - 1}")
     tops = sae_core.top_logits(lm, sae.W_dec[given.latents], sae.hookpoint_out, k=given.top)
+    reads = _reads(lm, sae, given.latents, given.top)
     rows = []
     for row, latent in enumerate(given.latents):
         up = _tokens(lm, tops.top_ids[row], tops.top_values[row])
         down = _tokens(lm, tops.bottom_ids[row], tops.bottom_values[row])
-        rows.append({"latent": latent, "up": up, "down": down})
-        for name, listed in (("up", up), ("down", down)):
+        rows.append({"latent": latent, "up": up, "down": down} | ({"reads": reads[row]} if reads else {}))
+        for name, listed in (("up", up), ("down", down), ("reads", rows[-1].get("reads", []))):
             print(
                 f"{latent:>7} {name:>4}  {'  '.join(f'{text!r} {value:+.2f}' for text, value in listed)}",
                 file=sys.stderr,
             )
     return {"hookpoint": sae.hookpoint_out, "latents": rows}
+
+
+def _reads(lm: Any, sae: Any, latents: list[int], top: int) -> list[list[tuple[str, float]]]:
+    """The lens the other way, for SAEs that read the residual stream; nothing for others."""
+    with suppress(sae_core.BadInput):
+        tops = sae_core.top_inputs(lm, sae.W_enc[:, latents], sae.hookpoint, k=top)
+        return [_tokens(lm, ids, values) for ids, values in zip(tops.ids, tops.values, strict=True)]
+    return []
 
 
 def _tokens(lm: Any, ids: Any, values: Any) -> list[tuple[str, float]]:

@@ -22,7 +22,7 @@ from sae_core.errors import BadInput
 from sae_core.hookpoints import Replace, check_passed, hooked, names, read, width
 from sae_core.tokenizer import Tokenizer
 
-Tokens = Tensor | NDArray[Any]
+Tokens = Tensor | NDArray[Any] | Sequence[Sequence[int]]
 
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 WHOLE = {torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.int64}
@@ -124,12 +124,21 @@ class Lm:
 
 def _whole_numbers(tokens: Tokens) -> Tensor:
     """The tokens in int64, whatever holds them."""
+    if isinstance(tokens, Sequence):  # rows of ids, as one writes them by hand
+        tokens = _from_rows(tokens)
     if isinstance(tokens, np.ndarray) and tokens.dtype.kind in "iu":
         return torch.from_numpy(tokens.astype(np.int64))
     if isinstance(tokens, Tensor) and tokens.dtype in WHOLE:
         return tokens.to(torch.int64)
     what = getattr(tokens, "dtype", type(tokens).__name__)
     raise BadInput(f"the tokens are {what}, expected a tensor or an array of whole numbers")
+
+
+def _from_rows(rows: Sequence[Sequence[int]]) -> Tensor:
+    try:
+        return torch.tensor(rows)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"the tokens are no rows of whole numbers, all of one length: {error}") from error
 
 
 def _ids(config: Any, name: str) -> list[int]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_core import density
 from sae_core.attached import Attached, reconstructed
 from sae_core.baselines import pca_fvu, sparse_coding
 from sae_core.errors import BadInput
@@ -23,11 +24,8 @@ from sae_core.sae import Sae
 
 BLOCK_BYTES = 256 << 20  # of logits held at a time
 SINK = 10  # times the median norm: an attention sink
-DENSE = 0.1  # of all tokens
 SAMPLE = 512  # tokens that the search for sparse codes is run on
 PCA_WIDTH = 8192  # above, the scatter matrix would take more than half a gigabyte
-DENSITY_BIN = 0.25  # of log10
-DENSITY_FROM = -8.0
 
 Progress = Callable[[int, int], None]  # contexts done, of how many
 
@@ -51,6 +49,8 @@ class Metrics:
     dead: int
     """Latents that never fired in these tokens: of each, the density is at most never_fired_below."""
     never_fired_below: float
+    ultra_low: int | None
+    """Latents that fired fewer than ten times; None below ten million tokens, which are too few to tell."""
     dense: int
     """Latents that fired at more than a tenth of the tokens."""
     ce_clean: float | None
@@ -233,6 +233,7 @@ class _Sums:
     def metrics(self, shape: Sequence[int], *, baselines: bool) -> Metrics:
         tokens, survey = self.survey.tokens, self.survey
         l0, fvu = float(self.n_fired.sum()) / tokens, _over(float(self.error), float(self.variance))
+        few = (self.n_fired > 0) & (self.n_fired < density.ULTRA_LOW)
         ce = {name: _over(float(each), self.predicted) for name, each in self.losses.items()}
         return Metrics(
             contexts=shape[0],
@@ -245,8 +246,9 @@ class _Sums:
             explained_variance=None if fvu is None else 1 - fvu,
             shrinkage=_over(float(self.length), float(self.product)),
             dead=int((self.n_fired == 0).sum()),
-            never_fired_below=min(1.0, 3 / tokens),
-            dense=int((self.n_fired > DENSE * tokens).sum()),
+            never_fired_below=density.at_most(tokens),
+            ultra_low=int(few.sum()) if tokens >= density.ENOUGH else None,
+            dense=int((self.n_fired > density.DENSE * tokens).sum()),
             ce_clean=ce["clean"],
             ce_sae=ce["sae"],
             ce_zero=ce["zero"],
@@ -255,7 +257,7 @@ class _Sums:
             loss_recovered=_recovered(ce["zero"], ce["sae"], ce["clean"]),
             loss_recovered_mean=_recovered(ce["mean"], ce["sae"], ce["clean"]),
             kl=float(self.kl) / tokens,
-            density_histogram=density_histogram(self.n_fired, tokens),
+            density_histogram=density.histogram(self.n_fired, tokens),
             baselines=self._baselines(l0) if baselines else {},
             n_fired=self.n_fired.cpu(),
         )
@@ -287,11 +289,3 @@ def _recovered(ablated: float | None, with_sae: float | None, clean: float | Non
     if ablated is None or with_sae is None or clean is None or ablated <= clean:
         return None
     return (ablated - with_sae) / (ablated - clean)
-
-
-def density_histogram(n_fired: Tensor, tokens: int) -> dict[str, list[float]]:
-    """How many latents have which density, in bins of its log10; those that never fired are in none."""
-    density = torch.log10(n_fired[n_fired > 0].double() / tokens).cpu().numpy()
-    edges = np.arange(round(-DENSITY_FROM / DENSITY_BIN) + 1) * DENSITY_BIN + DENSITY_FROM
-    counts, _ = np.histogram(np.clip(density, edges[0], edges[-1]), edges)
-    return {"log10_edges": edges.tolist(), "latents": counts.tolist()}

@@ -252,7 +252,9 @@ def test_tokens_of_any_whole_type(dtype: str) -> None:
         (torch.zeros(2, 4), "the tokens are torch.float32, expected"),
         (np.zeros((2, 4)), "the tokens are float64, expected"),
         (torch.zeros(2, 4, dtype=torch.bool), "the tokens are torch.bool, expected"),
-        ([[1, 2]], "the tokens are list, expected"),
+        ([[1, 2], [3]], "the tokens are no rows of whole numbers, all of one length"),
+        ([["a"]], "the tokens are no rows of whole numbers"),
+        ([[0.5]], "the tokens are torch.float32, expected"),
         (
             torch.tensor([[1, VOCAB]]),
             "token id 48 does not exist in gpt2, whose ids are 0 to 47 (n_vocab is 48); were the",

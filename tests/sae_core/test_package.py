@@ -157,6 +157,10 @@ def test_fit_lens_show_and_convert(place: Path, capsys: pytest.CaptureFixture[st
     ]
     assert [text for text, _ in lens["latents"][0]["up"]] == [text for text, _ in expected]
     assert [value for _, value in lens["latents"][0]["up"]] == pytest.approx([value for _, value in expected])
+    reads = sae_core.top_inputs(lm, sae.W_enc[:, [3]], HOOKPOINT, k=4)
+    assert [value for _, value in lens["latents"][0]["reads"]] == pytest.approx(reads.values[0].tolist(), rel=1e-5)
+    elsewhere = run(capsys, "lens", "--lm", place / "lm", "--sae", "neurons:blocks.0.mlp.hook_post", "--latents", 1)
+    assert "reads" not in elsewhere["latents"][0]
     shown = run(capsys, "show", place / "sae")
     assert (shown["family"], shown["k"], shown["tensors"]["W_enc"]) == ("topk", 4, [16, 64])
     converted = run(capsys, "convert", place / "sae", tmp_path / "lens", "--format", "saelens")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from sae_core.config import Family
+from sae_core.errors import BadInput
 from sae_core.formats import load_sae, recognise, save_sae
 from sae_core.sae import Sae
 from tests.sae_core.formats import written
@@ -135,6 +137,24 @@ def test_written_in_ours_and_read_again(case: tuple[str, Written], tmp_path: Pat
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert torch.equal(again(inputs()), sae(inputs()))
+
+
+def test_written_for_saelens_and_read_again(case: tuple[str, Written], tmp_path: Path) -> None:
+    """The same forward, or said why not."""
+    sae = load_sae(case[1].path)
+    if sae.config.family == Family.GROUPMAX or (sae.config.family == Family.TOPK and sae.config.transcoder):
+        with pytest.raises(BadInput, match="write this one in our own format"):
+            save_sae(sae, tmp_path / "theirs", format="saelens")
+        return
+    if sae.config.family == Family.TOPK and sae.W_skip is not None:
+        with pytest.raises(BadInput, match="SAELens has no topk transcoders"):
+            save_sae(sae, tmp_path / "theirs", format="saelens")
+        return
+    again = load_sae(save_sae(sae, tmp_path / "theirs", format="saelens"))
+    torch.testing.assert_close(again(inputs()), sae(inputs()), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again.encode(inputs()), sae.encode(inputs()), rtol=1e-5, atol=1e-5)
+    kept = ("hookpoint", "hookpoint_out", "lm", "context_length", "prepend_bos", "centred")
+    assert [getattr(again.config, each) for each in kept] == [getattr(sae.config, each) for each in kept]
 
 
 def test_a_weight_file_stands_for_its_folder(case: tuple[str, Written]) -> None:
