@@ -79,9 +79,10 @@ def check_fit(
     """FVU and L0 on some tokens; where FVU is poor, also centred, with or without beginning of text, at the layers
     beside, normalised and scaled.  # contexts (contexts, length)"""
     Attached(lm, sae)  # widths first
+    contexts = contexts.numpy(force=True) if isinstance(contexts, Tensor) else contexts
     mask_ids = lm.mask_ids if mask_ids is None else mask_ids
-    whole = _Look(lm, sae, _spread(np.asarray(contexts), tokens), mask_ids, layers_beside=False)
-    few = _Look(lm, sae, _spread(np.asarray(contexts), min(TRIED_ON, tokens)), mask_ids, layers_beside=True)
+    whole = _Look(lm, sae, _spread(contexts, tokens), mask_ids, layers_beside=False)
+    few = _Look(lm, sae, _spread(contexts, min(TRIED_ON, tokens)), mask_ids, layers_beside=True)
     as_it_is = whole.attempt(whole.start)
     tried: list[Attempt] = []
     if as_it_is.fvu > POOR:

@@ -95,7 +95,10 @@ def measure(
     if contexts.ndim != 2 or not len(contexts):
         raise BadInput(f"the tokens are {tuple(contexts.shape)}, expected (contexts, length), at least one of each")
     attached = Attached(lm, sae)
-    batches = _Batches(lm, contexts, lengths, lm.mask_ids if mask_ids is None else mask_ids, batch_size, on_progress)
+    contexts = contexts.numpy(force=True) if isinstance(contexts, Tensor) else contexts
+    mask_ids = lm.mask_ids if mask_ids is None else mask_ids
+    fitting = BLOCK_BYTES // (contexts.shape[1] * lm.n_vocab * 4)
+    batches = _Batches(lm, contexts, lengths, mask_ids, batch_size or min(max(fitting, 1), 64), on_progress)
     survey = _survey(attached, batches, leave_out_sinks=leave_out_sinks)
     sums = _Sums(attached, survey, scatter=baselines)
     for tokens, keep, real in batches:
@@ -103,29 +106,23 @@ def measure(
     return sums.metrics(contexts.shape, baselines=baselines)
 
 
+@dataclass
 class _Batches:
-    """Contexts in groups whose logits fit, with what counts in each; read twice."""
+    """Contexts in groups whose logits fit, with what counts in each; read twice, or once more to leave out sinks."""
 
-    def __init__(
-        self,
-        lm: Lm,
-        contexts: NDArray[Any] | Tensor,
-        lengths: NDArray[Any] | None,
-        mask_ids: Sequence[int],
-        size: int | None,
-        on_progress: Progress | None,
-    ) -> None:
-        self.lm, self.contexts, self.lengths, self.mask_ids, self.on_progress = (
-            lm, contexts, lengths, mask_ids, on_progress
-        )  # fmt: skip
-        fitting = BLOCK_BYTES // (contexts.shape[1] * lm.n_vocab * 4)
-        self.size = size or min(max(fitting, 1), 64)
-        self.done = 0
+    lm: Lm
+    contexts: NDArray[Any]
+    lengths: NDArray[Any] | None
+    mask_ids: Sequence[int]
+    size: int
+    on_progress: Progress | None
+    done: int = 0
+    passes: int = 2
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Tokens, which of them count, and which are there at all."""
         for start in range(0, len(self.contexts), self.size):
-            rows = np.asarray(self.contexts[start : start + self.size]).astype(np.int64)
+            rows = self.contexts[start : start + self.size].astype(np.int64)
             tokens = torch.from_numpy(rows).to(self.lm.device)  # (contexts, length)
             real = torch.ones_like(tokens, dtype=torch.bool)
             if self.lengths is not None:
@@ -134,7 +131,7 @@ class _Batches:
             yield tokens, counted(tokens, self.mask_ids) & real, real
             self.done += len(rows)
             if self.on_progress:
-                self.on_progress(self.done, 2 * len(self.contexts))
+                self.on_progress(self.done, self.passes * len(self.contexts))
 
 
 @dataclass
@@ -158,13 +155,14 @@ def _survey(attached: Attached, batches: _Batches, *, leave_out_sinks: bool) -> 
         raise BadInput(f"none of the tokens counts: all of them are masked ids ({_listed(batches.mask_ids)})")
     limit = float(SINK * norm.median())
     sinks = int((norm > limit).sum())
-    if not leave_out_sinks:
-        return _Survey(len(norm), sinks, math.inf, torch.stack(sums).sum(0) / len(norm))
+    if not leave_out_sinks or not sinks:
+        limit = limit if leave_out_sinks else math.inf
+        return _Survey(len(norm), sinks, limit, torch.stack(sums).sum(0) / len(norm))
+    batches.passes += 1
     total = torch.zeros_like(sums[0])
-    for tokens, keep, _ in batches if sinks else ():
+    for tokens, keep, _ in batches:
         x, y = (each[keep] for each in attached.read(tokens))
         total += y[x.norm(dim=1) <= limit].double().sum(0)
-    total = total if sinks else torch.stack(sums).sum(0)
     return _Survey(len(norm) - sinks, sinks, limit, total / (len(norm) - sinks))
 
 

@@ -218,6 +218,9 @@ def test_sinks_are_counted_and_left_out_only_where_asked() -> None:
     assert (with_sinks.sinks_left_out, without.sinks_left_out) == (False, True)
     assert without.tokens == with_sinks.tokens - with_sinks.sinks
     assert without.masked == with_sinks.masked
+    seen: list[tuple[int, int]] = []
+    measure(lm, sae, torch.from_numpy(rows), leave_out_sinks=True, on_progress=lambda *each: seen.append(each))
+    assert seen == [(7, 14), (14, 21), (21, 21)]
     expected = brute_force(lm, sae, rows, [PAD, BOS], no_sinks=True)
     assert without.fvu == pytest.approx(expected["error"] / expected["variance"], rel=1e-9)
     assert without.ce_mean == pytest.approx(expected["ce"][3], rel=1e-9)
