@@ -29,8 +29,10 @@ def test_read_and_run_see_the_same() -> None:
         assert torch.equal(read.y, lm.activations(tokens, sae.hookpoint_out, centred=sae.config.centred))
 
 
-def test_what_is_put_back_unchanged_changes_nothing() -> None:
-    lm = Lm(small_lms.small_lm("gpt2"))
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_what_is_put_back_unchanged_changes_nothing(family: str) -> None:
+    """Llama's norms, unlike GPT-2's, see the mean that a centred SAE leaves alone."""
+    lm = Lm(small_lms.small_lm(family))
     tokens = small_lms.some_tokens()
     where = tokens % 2 == 0
     for centred in (False, True):

@@ -146,6 +146,15 @@ def test_two_changes_at_once(lm: Lm, contexts: np.ndarray[Any, Any]) -> None:
     assert adopted.hookpoint == there
 
 
+def test_a_second_change_that_gains_little_is_not_said(contexts: np.ndarray[Any, Any]) -> None:
+    """Trained centred and without beginning of text, which here matters next to nothing: one change to explain."""
+    lm = made(own_means=30, read_bos=1)
+    sae = subspace_sae(what_passes(lm, contexts[:, 1:], centred=True))
+    found(lm, sae, contexts, "centred")
+    tried = {each.what: each.fvu for each in check_fit(lm, sae, contexts).tried}
+    assert 0.75 * tried["centred"] < tried["centred and without beginning of text"] < tried["centred"]
+
+
 def test_a_transcoder_moves_with_both_its_hookpoints(lm: Lm, contexts: np.ndarray[Any, Any]) -> None:
     """A linear map fitted from one layer's MLP input to its output says nothing of another's."""
     x, y = (what_passes(lm, contexts, f"blocks.1.{each}") for each in ("hook_mlp_in_normed", "hook_mlp_out"))

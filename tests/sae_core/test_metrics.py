@@ -196,9 +196,10 @@ def test_grouping_changes_nothing() -> None:
         )
 
 
-def test_blocks_of_latents_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("settings", [{}, {"family": Family.RELU, "normalise": Normalise.LAYER_NORM}])
+def test_blocks_of_latents_change_nothing(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     lm = small_lm()
-    sae, rows = sae_for(lm), contexts(bos=True, padding=True)
+    sae, rows = sae_for(lm, **settings), contexts(bos=True, padding=True)
     whole = measure(lm, sae, rows)
     monkeypatch.setattr(attached, "BLOCK_BYTES", sae.n_latents * 8 * 5)  # five tokens at a time
     blocked = measure(lm, sae, rows)

@@ -200,9 +200,8 @@ def test_from_the_shell(place: Path) -> None:
     command = [sys.executable, "-m", "sae_core", "metrics", "--lm", "lm", "--sae", "sae", "--tokens", "tokens.npy"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True, env=_environment())
     assert json.loads(done.stdout.splitlines()[-1])["tokens"] == 480
-    failed = subprocess.run(
-        [*command[:-1], "none.npy"], cwd=place, capture_output=True, text=True, check=False, env=_environment()
-    )
+    command = [sys.executable, "-m", "sae_core", "show", "missing"]
+    failed = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=_environment())
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
 
