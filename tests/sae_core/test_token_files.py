@@ -70,6 +70,10 @@ def test_ids_of_any_kind(tmp_path: Path, kind: type[Any]) -> None:
         assert tokens_from_npy(tmp_path / "a.npy", context_length=12).dtype == kind
     with pytest.raises(BadInput, match=r"a\.npy: id 119 in context 9 at 11, expected 0 to 118"):
         tokens_from_npy(tmp_path / "a.npy", n_vocab=119)
+    if np.dtype(kind).kind == "i":
+        np.save(tmp_path / "negative.npy", np.array([[3, -1]], kind))
+        with pytest.raises(BadInput, match=r"negative\.npy: id -1 in context 0 at 1, expected 0 to 118"):
+            tokens_from_npy(tmp_path / "negative.npy", n_vocab=119)
 
 
 def test_a_row_is_cut_into_contexts(tmp_path: Path) -> None:
