@@ -74,7 +74,7 @@ def _hookpoints(path: Path) -> tuple[str, str]:
     if "/embedding/" in text:
         return EMBEDDING, ""
     layer = re.findall(r"layer_(\d+)", text)
-    kind = re.findall(r"[-/](res|mlp|att|transcoders)(?=/)", text)
+    kind = re.findall(r"[-/](res|mlp|att|transcoders)(?=/|-canonical/)", text)
     if not layer or not kind:
         return "", ""
     read, written = HOOKPOINTS[kind[-1]]

@@ -57,8 +57,9 @@ def read(folder: Path, file: Path | None) -> tuple[SaeConfig, dict[str, Tensor]]
     d_in, n_latents = fields.whole("d_in"), fields.whole("d_sae")
     d_out = fields.whole("d_out") if transcoder and "d_out" in fields else d_in
     normalise, scaled = _normalise(fields)
-    if "hook_head_index" in where:
-        raise BadInput(f"{fields.path}: reads head {where.values['hook_head_index']} alone, expected all heads")
+    for key in ("hook_head_index", "hook_point_head_index"):
+        if key in where:
+            raise BadInput(f"{fields.path}: reads head {where.values[key]} alone, expected all heads")
     hookpoint = where.text("hook_name") or fields.text("hook_point")
     config = SaeConfig(
         family=family,

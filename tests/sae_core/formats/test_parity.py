@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sae_core.config import Family
-from sae_core.errors import BadInput
+from sae_core.errors import BadInput, DoubtfulInput
 from sae_core.formats import load_sae, recognise, save_sae
 from sae_core.sae import Sae
 from tests.sae_core.formats import written
@@ -126,6 +126,21 @@ def test_latents_are_the_librarys_own_where_nothing_is_folded(tmp_path: Path) ->
         written.llama_scope(tmp_path / "e", decoder_norm=True),
     ):
         torch.testing.assert_close(load_sae(each.path).encode(inputs()), each.encode(inputs()), rtol=1e-5, atol=1e-5)
+
+
+def test_a_canonical_gemma_scope_is_of_the_same_hookpoint(tmp_path: Path) -> None:
+    made = written.gemma_scope(tmp_path, "mlp").path
+    renamed = tmp_path / "gemma-scope-2b-pt-mlp-canonical" / "layer_7" / "width_16k"
+    renamed.mkdir(parents=True)
+    made.rename(renamed / "canonical")
+    assert load_sae(renamed / "canonical").hookpoint == "blocks.7.hook_mlp_out"
+
+
+def test_nothing_says_where_it_reads(tmp_path: Path) -> None:
+    made = written.gemma_scope(tmp_path / "made", "mlp").path
+    (made / "params.npz").rename(tmp_path / "params.npz")
+    with pytest.warns(DoubtfulInput, match="nothing in its path says which hookpoint"):
+        assert load_sae(tmp_path / "params.npz").hookpoint == ""
 
 
 def test_written_in_ours_and_read_again(case: tuple[str, Written], tmp_path: Path) -> None:

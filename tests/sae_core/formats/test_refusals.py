@@ -244,6 +244,7 @@ def test_a_missing_tensor_names_those_there_are(tmp_path: Path) -> None:
         ({"architecture": "topk", "k": 16}, "k is 16, expected a whole number from 1 to 15"),
         ({"metadata": [1]}, "metadata is [1], expected an object"),
         ({"metadata": {"hook_name": "blocks.0.attn.hook_z", "hook_head_index": 3}}, "reads head 3 alone"),
+        ({"metadata": {"hook_name": "blocks.0.attn.hook_z", "hook_point_head_index": 0}}, "reads head 0 alone"),
     ],
 )
 def test_configurations(tmp_path: Path, cfg: dict[str, object], message: str) -> None:
