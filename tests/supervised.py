@@ -70,9 +70,14 @@ class Up:
         found: list[psutil.Process] = psutil.Process(self.popen.pid).children(recursive=True)
         return found
 
+    def children(self) -> list[psutil.Process]:
+        """The direct ones, which last, unlike PostgreSQL's own helpers."""
+        found: list[psutil.Process] = psutil.Process(self.popen.pid).children()
+        return found
+
     def child(self, *words: str) -> psutil.Process:
         """The direct child whose command holds all the words."""
-        children = psutil.Process(self.popen.pid).children()
+        children = self.children()
         found = [child for child in children if all(word in " ".join(child.cmdline()) for word in words)]
         assert len(found) == 1, (words, [child.cmdline() for child in children])
         return found[0]
