@@ -149,7 +149,7 @@ class _Look:
             hookpoint_out=out,
             centred=reading.centred,
             normalise=reading.normalise,
-        ).to(self.sae.device)
+        )
 
     def neighbours(self, reading: Reading) -> Iterator[Reading]:
         """All that differ in one respect."""

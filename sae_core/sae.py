@@ -119,8 +119,8 @@ class Sae(nn.Module):
         return {name: each.detach() for name, each in self.named_parameters()}
 
     def with_config(self, **changes: Any) -> Self:
-        """The same weights under another configuration."""
-        return type(self)(replace(self.config, **changes), self.tensors())
+        """The same weights under another configuration, where they lie."""
+        return type(self)(replace(self.config, **changes), self.tensors()).to(self.device, self.dtype)
 
     def normalised(self, x: Tensor) -> Normalised:
         return normalise(x.to(self.dtype), self.config.normalise)

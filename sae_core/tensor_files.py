@@ -255,7 +255,7 @@ def open_pt(path: Path) -> TensorFile:
 def _opened_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:  # zip versions it cannot read
         raise BadInput(f"{path}: cannot be opened as a {path.suffix} file: {error}") from error
     names = archive.namelist()
     if len(names) != len(set(names)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sae_core.config import Family, SaeConfig
 from sae_core.errors import BadInput, DoubtfulInput
-from sae_core.tensor_files import open_npz
+from sae_core.tensor_files import TensorFile, open_npz
 
 NAME = "Gemma Scope"
 FILES = ("params.npz",)
@@ -29,20 +29,9 @@ def recognises(folder: Path, file: Path | None) -> bool:
 def read(folder: Path, file: Path | None) -> tuple[SaeConfig, dict[str, Tensor]]:
     path = file or folder / "params.npz"
     tensors = open_npz(path)
-    # The bias tells latents from inputs, so that a transposed W_enc is seen.
-    (n_latents,), (d_in,) = tensors.shape("b_enc", 1), tensors.shape("W_enc", 2)[:1]
-    if d_in == n_latents != tensors.shape("W_enc", 2)[1]:
-        d_in = tensors.shape("W_enc", 2)[1]
-    (d_out,) = tensors.shape("b_dec", 1)
-    read = tensors.take_all(
-        {
-            "W_enc": (d_in, n_latents),
-            "W_dec": (n_latents, d_out),
-            "b_enc": (n_latents,),
-            "b_dec": (d_out,),
-            "threshold": (n_latents,),
-        }
-    )
+    shapes = expected_shapes(tensors, "W_enc", "W_dec")
+    (d_in, n_latents), (_, d_out) = shapes["W_enc"], shapes["W_dec"]
+    read = tensors.take_all(shapes)
     hookpoint, hookpoint_out = _hookpoints(path)
     if hookpoint == EMBEDDING:
         # Trained on the embeddings before Gemma's √d.
@@ -67,6 +56,20 @@ def read(folder: Path, file: Path | None) -> tuple[SaeConfig, dict[str, Tensor]]
         source=NAME,
     )
     return config, read
+
+
+def expected_shapes(tensors: TensorFile, encoder: str, decoder: str) -> dict[str, tuple[int, ...]]:
+    """No configuration says the widths: the biases tell latents from inputs, so that a transposed encoder is seen."""
+    (n_latents,), (d_out,) = tensors.shape("b_enc", 1), tensors.shape("b_dec", 1)
+    first, second = tensors.shape(encoder, 2)
+    d_in = second if first == n_latents != second else first
+    return {
+        encoder: (d_in, n_latents),
+        decoder: (n_latents, d_out),
+        "b_enc": (n_latents,),
+        "b_dec": (d_out,),
+        "threshold": (n_latents,),
+    }
 
 
 def _hookpoints(path: Path) -> tuple[str, str]:

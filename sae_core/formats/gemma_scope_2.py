@@ -8,6 +8,7 @@ from torch import Tensor
 from sae_core.config import Family, SaeConfig
 from sae_core.errors import BadInput
 from sae_core.formats.fields import Fields, read_fields
+from sae_core.formats.gemma_scope import expected_shapes
 from sae_core.tensor_files import open_safetensors
 
 NAME = "Gemma Scope 2"
@@ -34,18 +35,10 @@ def read(folder: Path, file: Path | None) -> tuple[SaeConfig, dict[str, Tensor]]
     if fields.text("architecture", "jump_relu") != "jump_relu":
         raise fields.wrong("architecture", "jump_relu")
     tensors = open_safetensors(folder / "params.safetensors")
-    (n_latents,), (d_out,) = tensors.shape("b_enc", 1), tensors.shape("b_dec", 1)
     if "w_dec" in tensors and len(tensors.shapes["w_dec"]) == 3:
         raise BadInput(f"{tensors.path}: w_dec is {tensors.shapes['w_dec']}: a cross-layer transcoder, not read yet")
-    w_enc = tensors.shape("w_enc", 2)
-    d_in = w_enc[1] if w_enc[0] == n_latents != w_enc[1] else w_enc[0]
-    shapes: dict[str, tuple[int, ...]] = {
-        "w_enc": (d_in, n_latents),
-        "w_dec": (n_latents, d_out),
-        "b_enc": (n_latents,),
-        "b_dec": (d_out,),
-        "threshold": (n_latents,),
-    }
+    shapes = expected_shapes(tensors, "w_enc", "w_dec")
+    (d_in, n_latents), (_, d_out) = shapes["w_enc"], shapes["w_dec"]
     if SKIP in tensors:
         shapes[SKIP] = (d_in, d_out)
     elif fields.truth("affine_connection", False):

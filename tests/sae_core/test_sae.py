@@ -186,6 +186,8 @@ def test_neurons_and_random_directions() -> None:
     assert torch.equal(baseline.encode(x), x.relu())
     assert torch.equal(baseline(x), x.relu())
     assert torch.equal(baseline.W_dec, torch.eye(D_IN))
+    assert baseline.double().with_config(hookpoint="elsewhere").dtype == torch.float64
+    baseline.float()
     control = random_directions("blocks.1.mlp.hook_post", D_IN, 20, seed=3, threshold=0.5)
     torch.testing.assert_close(control.W_dec.norm(dim=1), torch.ones(20))
     products = x @ control.W_dec.T
