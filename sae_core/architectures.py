@@ -52,23 +52,34 @@ class Writer:
 @dataclass(frozen=True)
 class Block:
     attention: Writer
-    mlp: Writer
-    mlp_norm: str  # through which the MLP reads the residual stream; ln2 in TransformerLens
+    mlp: Writer | None = None  # None where there is attention alone
+    mlp_norm: str | None = None  # through which the MLP reads the residual stream; ln2 in TransformerLens
     parallel: bool = False  # attention and MLP read the same stream, so there is none between them
+
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        return (self.attention, self.mlp) if self.mlp else (self.attention,)
 
     def places(self) -> dict[str, Place]:
         """Where each hookpoint of TransformerLens lies, in the order of the forward."""
-        between = {} if self.parallel else {"hook_resid_mid": Place(self.mlp_norm, "stream")}
         return {
             "hook_resid_pre": RESID_PRE,
             "attn.hook_z": self.attention.hidden,
             "hook_attn_out": self.attention.written,
+            **self._mlp_places(),
+            "hook_resid_post": RESID_POST,
+        }
+
+    def _mlp_places(self) -> dict[str, Place]:
+        if self.mlp is None or self.mlp_norm is None:
+            return {}
+        between = {} if self.parallel else {"hook_resid_mid": Place(self.mlp_norm, "stream")}
+        return {
             **between,
             "ln2.hook_normalized": Place(self.mlp_norm, "normalized"),
             "hook_mlp_in_normed": Place(self.mlp_norm, "output"),
             "mlp.hook_post": self.mlp.hidden,
             "hook_mlp_out": self.mlp.written,
-            "hook_resid_post": RESID_POST,
         }
 
 
@@ -80,7 +91,7 @@ EMBEDDED = Place("hook_embed", "output")  # what the token embeddings put into t
 class Architecture:
     blocks: str  # where the list of blocks lies
     block: Block | None = None  # None where nothing is known of their insides
-    final_norm: str | None = None
+    final_norm: str | None = None  # None where there is none, or nothing is known
     gain_offset: float = 0.0  # Gemma's norms store their gain less 1
     renamed: tuple[str, str] | None = None  # a prefix of module names in use elsewhere, and what it is here
 
@@ -91,7 +102,7 @@ class Architecture:
         """The modules between a place and the residual stream that it writes to; None where nothing is written."""
         if self.is_stream(place):
             return ()
-        writers = (self.block.attention, self.block.mlp) if self.block else ()
+        writers = self.block.writers if self.block else ()
         return next((way for each in writers if (way := each.way(place)) is not None), None)
 
     def places(self) -> dict[str, Place]:
@@ -131,7 +142,9 @@ GEMMA2 = Architecture(
     "model.norm",
     gain_offset=1.0,
 )
+ATTENTION_ONLY = Architecture("model.layers", Block(Writer("attn", "attn.o_proj")))
 ARCHITECTURES = {
+    "attention_only": ATTENTION_ONLY,
     "gpt2": GPT2,
     "gpt_neox": GPT_NEOX,
     "llama": LLAMA,

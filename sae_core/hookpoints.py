@@ -100,7 +100,7 @@ def width(layout: Layout, name: str) -> int:
     """Told from the weights; nothing is run."""
     point = resolve(layout, name)
     block = layout.architecture.block
-    parts = {"", block.attention.module, block.mlp.module} if block else {""}
+    parts = {"", *(each.module for each in block.writers)} if block else {""}
     if point.place and point.place.path in parts:
         return layout.d_model
     module, weight = point.module, getattr(point.module, "weight", None)

@@ -3,8 +3,8 @@
     logits = centred(d)·g·W_U, less its mean over the vocabulary
 
 for a direction d of the residual stream and the final norm's gain g, centred over d_model where that norm is a
-LayerNorm. The norm's scale, its bias and any soft-cap are left out; the other way, positions are. All rows of W_U and
-of the embeddings take part, those too that no token of the tokenizer uses.
+LayerNorm; d·W_U where there is no norm. The norm's scale, its bias and any soft-cap are left out; the other way,
+positions are. All rows of W_U and of the embeddings take part, those too that no token of the tokenizer uses.
 """
 
 from collections.abc import Iterator
@@ -50,13 +50,15 @@ def to_residual(lm: Lm, directions: Tensor, hookpoint: str) -> Tensor:
 def logit_lens(lm: Lm, directions: Tensor, hookpoint: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Tensor]:
     """The lens of each direction, in blocks of as many as fit.  # (n, width) -> (b, n_vocab) float32, n rows in all"""
     final_norm = lm.layout.final_norm
-    if final_norm is None:
+    if final_norm is None and lm.layout.architecture.block is None:
         raise BadInput(f"the logit lens needs the final norm, and where that lies in {lm.layout.kind} is not known")
     written = to_residual(lm, directions, hookpoint)  # (n, d_model)
     if isinstance(final_norm, nn.LayerNorm):
         written = written - written.mean(-1, keepdim=True)
+    if final_norm is not None:
+        written = written * gain(lm.layout, final_norm)
     W_U = lm.hf.get_output_embeddings().weight  # (n_vocab, d_model)
-    return _products(written * gain(lm.layout, final_norm), W_U, block_bytes)
+    return _products(written, W_U, block_bytes)
 
 
 def top_logits(lm: Lm, directions: Tensor, hookpoint: str, *, k: int = 10, block_bytes: int = BLOCK_BYTES) -> TopLogits:

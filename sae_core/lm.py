@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from sae_core.architectures import lay_out
+from sae_core.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
 from sae_core.devices import pick, precision
 from sae_core.errors import BadInput
 from sae_core.hookpoints import Replace, check_passed, hooked, names, read, width
@@ -26,6 +27,8 @@ Tokens = Tensor | NDArray[Any] | Sequence[Sequence[int]]
 
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 WHOLE = {torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.int64}
+# By the type that a config names: those of transformers, and our own.
+CAUSAL = {**MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, AttentionOnlyConfig.model_type: AttentionOnlyForCausalLM.__name__}
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 # What transformers raises for files that it cannot use; RuntimeError is not among them, it may be a lack of memory.
 UNUSABLE = (
@@ -178,8 +181,7 @@ def _load(source: str, dtype: torch.dtype, *, local: bool) -> PreTrainedModel:
         what = "its config.json cannot be used" if local else "neither a folder here nor an lm that the Hub gives"
         raise BadInput(f"{source}: {what}: {_first_line(error)}") from error
     saved = config.architectures or []
-    causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (saved and not causal & set(saved)):
+    if config.model_type not in CAUSAL or (saved and not set(CAUSAL.values()) & set(saved)):
         says = ", ".join(saved) or config.model_type
         raise BadInput(f"{source} is not a causal language model: its config says {says}")
     try:

@@ -23,6 +23,7 @@ FORBIDDEN = {
     "sae_core.sae": ["sae_core.formats", "sae_core.lm", "sae_core.tensor_files", "sae_core.attached"],
     "sae_core.formats": ["sae_core.lm", "sae_core.attached", "sae_core.corpus", "sae_core.metrics", "sae_core.fit"],
     "sae_core.lm": ["sae_core.sae", "sae_core.formats", "sae_core.attached", "sae_core.lens", "sae_core.corpus"],
+    "sae_core.attention_only": ["sae_core"],  # a class of transformers, which knows nothing of ours
     "sae_core.corpus": ["sae_core.lm", "sae_core.sae"],
     "explorer.models": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.work", "explorer.tasks"],
     "explorer.queries": ["explorer.actions", "explorer.views", "explorer.work", "explorer.tasks", "explorer.forms"],

@@ -6,7 +6,7 @@ Module paths are given here once more, so that a wrong one in sae_core.architect
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.sae_core.small_lms import EPSILON
 
@@ -14,8 +14,8 @@ from tests.sae_core.small_lms import EPSILON
 class Parts(NamedTuple):
     blocks: str
     W_O: str
-    ln2: str
-    W_out: str
+    ln2: str = ""  # of this and all below, "" where there is none
+    W_out: str = ""
     post_attn: str = ""
     post_mlp: str = ""
     final_norm: str = "model.norm"
@@ -45,7 +45,9 @@ PARTS = {
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
     "gemma3": GEMMA._replace(blocks="model.language_model.layers", final_norm="model.language_model.norm"),
+    "attention_only": Parts("model.layers", "attn.o_proj", final_norm=""),
 }
+WITH_MLP = [family for family, parts in PARTS.items() if parts.W_out]
 
 
 SUFFIXES = [
@@ -55,7 +57,18 @@ SUFFIXES = [
 
 
 def suffixes_of(family: str) -> list[str]:
+    if family not in WITH_MLP:
+        return ["hook_resid_pre", "attn.hook_z", "hook_attn_out", "hook_resid_post"]
     return [each for each in SUFFIXES if not PARTS[family].parallel or each != "hook_resid_mid"]
+
+
+def writers_of(family: str) -> list[str]:
+    """The modules that add to the residual stream."""
+    return [each.split(".")[0] for each in (PARTS[family].W_O, PARTS[family].W_out) if each]
+
+
+def final_norm_of(hf: Any, family: str) -> Any:
+    return hf.get_submodule(PARTS[family].final_norm) if PARTS[family].final_norm else nn.Identity()
 
 
 def hidden_states(hf: Any, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -70,6 +83,8 @@ def block(hf: Any, family: str, layer: int) -> Any:
 
 
 def normalized(norm: Any, x: Tensor) -> Tensor:
+    if isinstance(norm, nn.Identity):
+        return x
     if type(norm).__name__ == "LayerNorm":
         centred = x - x.mean(-1, keepdim=True)
         return centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + EPSILON)
@@ -82,6 +97,8 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
 
 
 def gain(norm: Any) -> Tensor:
+    if isinstance(norm, nn.Identity):
+        return torch.ones(())
     weight: Tensor = norm.weight
     return weight + 1 if type(norm).__name__.startswith("Gemma") else weight
 
@@ -120,7 +137,6 @@ def heads(hf: Any, family: str, layer: int, tokens: Tensor) -> Tensor:
 def pass_through(hf: Any, family: str, layer: int, pre: Tensor, z: Tensor, **put: Tensor) -> dict[str, Tensor]:
     """Every hookpoint of one block, with any of them put there instead, by its name with _ for a dot."""
     parts, here = PARTS[family], block(hf, family, layer)
-    ln2 = here.get_submodule(parts.ln2)
     at: dict[str, Tensor] = {}
 
     def passes(name: str, x: Tensor) -> Tensor:
@@ -132,6 +148,10 @@ def pass_through(hf: Any, family: str, layer: int, pre: Tensor, z: Tensor, **put
     if parts.post_attn:
         attn_out = normed(here.get_submodule(parts.post_attn), attn_out)
     mid = pre + passes("hook_attn_out", attn_out)
+    if family not in WITH_MLP:
+        passes("hook_resid_post", mid)
+        return at
+    ln2 = here.get_submodule(parts.ln2)
     if not parts.parallel:
         mid = passes("hook_resid_mid", mid)
     x = passes("ln2.hook_normalized", normalized(ln2, pre if parts.parallel else mid))
@@ -155,6 +175,6 @@ def logits_after(hf: Any, family: str, layer: int, resid_post: Tensor, tokens: T
 @torch.no_grad()
 def logits_of(hf: Any, family: str, resid: Tensor) -> Tensor:
     """The last of it: final norm, unembedding, soft-cap."""
-    logits: Tensor = hf.lm_head(normed(hf.get_submodule(PARTS[family].final_norm), resid))
+    logits: Tensor = hf.lm_head(normed(final_norm_of(hf, family), resid))
     cap = getattr(hf.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)

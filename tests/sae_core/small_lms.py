@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sae_core.attention_only import AttentionOnlyConfig
 
 VOCAB, D_MODEL, LAYERS, HEADS, HEAD_WIDTH, D_MLP, LONGEST = 48, 16, 3, 2, 12, 40, 32
 EPSILON = 0.02
@@ -50,28 +52,35 @@ _EYE = {
     "patch_size": 14,
 }
 
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {  # by family: the type that transformers knows it by, and its config
     "gpt2": (
-        "GPT2",
+        "gpt2",
         {
             "vocab_size": VOCAB, "n_embd": D_MODEL, "n_inner": D_MLP, "n_layer": LAYERS, "n_head": HEADS,
             "n_positions": LONGEST, "layer_norm_epsilon": EPSILON, "bos_token_id": 47, "eos_token_id": 47,
         },
     ),
-    "gpt_neox": ("GPTNeoX", _NEOX | {"use_parallel_residual": True}),
-    "gpt_neox_sequential": ("GPTNeoX", _NEOX | {"use_parallel_residual": False}),
-    "llama": ("Llama", _ROTARY),
-    "mistral": ("Mistral", _ROTARY | {"sliding_window": 4}),
-    "qwen2": ("Qwen2", _ROTARY | {"head_dim": D_MODEL // HEADS, "tie_word_embeddings": True}),
-    "qwen3": ("Qwen3", _ROTARY),
-    "gemma": ("Gemma", _ROTARY | {"pad_token_id": 0}),
-    "gemma2": ("Gemma2", _GEMMA2 | {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0}),
-    "gemma3_text": ("Gemma3Text", _GEMMA2),
+    "gpt_neox": ("gpt_neox", _NEOX | {"use_parallel_residual": True}),
+    "gpt_neox_sequential": ("gpt_neox", _NEOX | {"use_parallel_residual": False}),
+    "llama": ("llama", _ROTARY),
+    "mistral": ("mistral", _ROTARY | {"sliding_window": 4}),
+    "qwen2": ("qwen2", _ROTARY | {"head_dim": D_MODEL // HEADS, "tie_word_embeddings": True}),
+    "qwen3": ("qwen3", _ROTARY),
+    "gemma": ("gemma", _ROTARY | {"pad_token_id": 0}),
+    "gemma2": ("gemma2", _GEMMA2 | {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0}),
+    "gemma3_text": ("gemma3_text", _GEMMA2),
     "gemma3": (
-        "Gemma3",
+        "gemma3",
         {
             "text_config": _GEMMA2, "vision_config": _EYE, "mm_tokens_per_image": 4,
             "boi_token_index": 45, "eoi_token_index": 46, "image_token_index": 47,
+        },
+    ),
+    "attention_only": (
+        AttentionOnlyConfig.model_type,
+        {
+            "vocab_size": VOCAB, "hidden_size": D_MODEL, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+            "max_position_embeddings": LONGEST, "bos_token_id": 0, "eos_token_id": 0,
         },
     ),
 }  # fmt: skip
@@ -86,9 +95,9 @@ def small_lm(family: str) -> Any:
 
 def new_lm(family: str, **changes: Any) -> Any:
     """A lm of a test's own; `changes` are of its config."""
-    name, options = CONFIGS[family]
-    config = getattr(transformers, f"{name}Config")(**options | changes)
-    return randomised(transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    model_type, options = CONFIGS[family]
+    config = AutoConfig.for_model(model_type, **options | changes)
+    return randomised(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
 
 def randomised(hf: Any) -> Any:

@@ -68,20 +68,20 @@ def test_every_hookpoint_reads_what_the_block_computes_there(family: str) -> Non
         if layer < LAYERS - 1:
             assert torch.equal(resid_post, states[layer + 1])
         else:  # the last of the hidden states comes after the final norm
-            final_norm = hf.get_submodule(by_hand.PARTS[family].final_norm)
-            assert_close(by_hand.normed(final_norm, resid_post), states[-1])
+            assert_close(by_hand.normed(by_hand.final_norm_of(hf, family), resid_post), states[-1])
 
 
 @every_family
 def test_widths_are_told_without_running_anything(family: str) -> None:
     lm = Lm(new_lm(family))
     run = calls(lm.hf, *(path for path, _ in lm.hf.named_modules()))
-    narrow = family in ("gpt2", "gpt_neox", "gpt_neox_sequential", "qwen2")
+    narrow = family in ("gpt2", "gpt_neox", "gpt_neox_sequential", "qwen2", "attention_only")
     widths = {"attn.hook_z": D_MODEL if narrow else 2 * HEAD_WIDTH, "mlp.hook_post": D_MLP}
     for suffix in by_hand.suffixes_of(family):
         assert lm.width(f"blocks.2.{suffix}") == widths.get(suffix, D_MODEL)
     blocks = by_hand.PARTS[family].blocks
-    assert lm.width(f"{blocks}.0.mlp.input") == lm.width(f"{blocks}.0.output") == D_MODEL
+    for module in by_hand.writers_of(family):
+        assert lm.width(f"{blocks}.0.{module}.input") == lm.width(f"{blocks}.0.output") == D_MODEL
     assert lm.width("lm_head.output") == lm.n_vocab
     assert run == []
 
@@ -127,6 +127,8 @@ def test_several_hookpoints_are_read_in_one_forward_in_any_order(family: str) ->
         ("llama", "model.layers.0.mlp.output", "blocks.0.hook_mlp_out"),
         ("gemma3_text", "model.layers.1.post_feedforward_layernorm.output", "blocks.1.hook_mlp_out"),
         ("gemma3", "model.layers.1.post_feedforward_layernorm.output", "blocks.1.hook_mlp_out"),
+        ("attention_only", "model.layers.1.attn.o_proj.input", "blocks.1.attn.hook_z"),
+        ("attention_only", "model.layers.1.attn.output", "blocks.1.hook_attn_out"),
         ("gemma3", "model.language_model.layers.1.self_attn.o_proj.input", "blocks.1.attn.hook_z"),
     ],
 )
@@ -174,6 +176,14 @@ def test_a_module_without_a_transformer_lens_name_can_be_hooked() -> None:
         ("qwen3", "model.output", "what passes there is a BaseModelOutputWithPast"),
         ("gemma3", "model.vision_tower.post_layernorm.output", "does not come to model.vision_tower.post_layernorm"),
         ("llama", "model.rotary_emb.inv_freq.output", "cannot be resolved"),
+        (
+            "attention_only",
+            "blocks.0.hook_resid_mid",
+            "blocks.0.hook_resid_mid cannot be resolved in this attention_only; what can be: hook_embed, "
+            "blocks.0…2.hook_resid_pre, blocks.0…2.attn.hook_z, blocks.0…2.hook_attn_out, blocks.0…2.hook_resid_post, "
+            "any module with its side, as in model.layers.0.output",
+        ),
+        ("attention_only", "blocks.0.hook_mlp_out", "cannot be resolved in this attention_only"),
     ],
 )
 def test_what_cannot_be_hooked_is_refused(family: str, name: str, message: str) -> None:

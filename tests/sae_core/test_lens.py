@@ -21,13 +21,19 @@ GEMMAS_WITH_POST_NORMS = ["gemma2", "gemma3_text", "gemma3"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
+def at_each(suffixes: list[str], families: list[str] = FAMILIES) -> pytest.MarkDecorator:
+    """Every family at those of these hookpoints that it has."""
+    pairs = [(each, suffix) for each in families for suffix in suffixes if suffix in by_hand.suffixes_of(each)]
+    return pytest.mark.parametrize(("family", "suffix"), pairs)
+
+
 def directions(n: int, width: int, seed: int = 0) -> Tensor:
     return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
 
 
 def folded(hf: Any, family: str) -> Tensor:
     """W_U with the final norm's gain folded in, centred where that norm centres what it reads.  # (n_vocab, d_model)"""
-    final_norm = hf.get_submodule(by_hand.PARTS[family].final_norm)
+    final_norm = by_hand.final_norm_of(hf, family)
     W_U: Tensor = hf.lm_head.weight.double() * by_hand.gain(final_norm).double()
     if type(final_norm).__name__ == "LayerNorm":
         W_U = W_U @ (torch.eye(D_MODEL) - 1 / D_MODEL).double()
@@ -35,19 +41,20 @@ def folded(hf: Any, family: str) -> Tensor:
 
 
 @every_family
-@pytest.mark.parametrize("suffix", ["hook_embed", "hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out"])
-def test_the_lens_is_the_product_with_folded_weights(family: str, suffix: str) -> None:
+def test_the_lens_is_the_product_with_folded_weights(family: str) -> None:
     hf = small_lm(family)
     given = directions(5, D_MODEL)
-    (logits,) = logit_lens(Lm(hf), given, suffix if suffix == "hook_embed" else f"blocks.1.{suffix}")
-    assert logits.dtype == torch.float32
-    assert_close(logits, (given.double() @ folded(hf, family).T).float())
+    written = {"hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out"} & {*by_hand.suffixes_of(family)}
+    for hookpoint in ["hook_embed", *(f"blocks.1.{suffix}" for suffix in sorted(written))]:
+        (logits,) = logit_lens(Lm(hf), given, hookpoint)
+        assert logits.dtype == torch.float32
+        assert_close(logits, (given.double() @ folded(hf, family).T).float())
 
 
 @every_family
 def test_the_lens_is_the_slope_of_the_logits_at_the_scale_that_the_norm_has(family: str) -> None:
     hf = small_lm(family)
-    final_norm = hf.get_submodule(by_hand.PARTS[family].final_norm)
+    final_norm = by_hand.final_norm_of(hf, family)
     x = Lm(hf).activations(TOKENS, "blocks.2.hook_resid_post")[0, -1].double()
     given = directions(1, D_MODEL)[0].double()
     if type(final_norm).__name__ == "LayerNorm":
@@ -74,11 +81,13 @@ def stream_change(lm: Lm, hookpoint: str, reached: str, given: Tensor) -> Tensor
     return (seen[1] - seen[0])[0, 0]
 
 
-@pytest.mark.parametrize("family", [each for each in FAMILIES if each not in GEMMAS_WITH_POST_NORMS])
-@pytest.mark.parametrize("suffix", ["attn.hook_z", "hook_attn_out", "mlp.hook_post", "hook_mlp_out"])
+@at_each(
+    ["attn.hook_z", "hook_attn_out", "mlp.hook_post", "hook_mlp_out"],
+    [each for each in FAMILIES if each not in GEMMAS_WITH_POST_NORMS],
+)
 def test_a_direction_arrives_in_the_residual_stream_as_it_is_carried(family: str, suffix: str) -> None:
     lm = Lm(small_lm(family))
-    before_mlp = "attn" in suffix and family != "gpt_neox"
+    before_mlp = "attn" in suffix and "hook_resid_mid" in by_hand.suffixes_of(family)
     reached = "blocks.1.hook_resid_mid" if before_mlp else "blocks.1.hook_resid_post"
     given = directions(4, lm.width(f"blocks.1.{suffix}"))
     carried = to_residual(lm, given, f"blocks.1.{suffix}")
@@ -114,8 +123,7 @@ def test_gemma_s_post_norm_multiplies_by_its_gain(
     assert_close(lens, (expected.double() @ folded(hf, family).T).float())
 
 
-@every_family
-@pytest.mark.parametrize("suffix", READING)
+@at_each(READING)
 def test_where_nothing_is_written_there_is_no_lens(family: str, suffix: str) -> None:
     lm = Lm(small_lm(family))
     expected = f"blocks.1.{suffix}: nothing is written to the residual stream there, so .* at its output hookpoint"
