@@ -83,20 +83,28 @@ if TYPE_CHECKING:
     from sae_core.sparse import Sparse
     from sae_core.token_files import tokens_from_npy
     from sae_core.tokenizer import Tokenizer
+    from sae_core.train import Progress, Training, train_saes
+    from sae_core.training.config import TrainConfig
+    from sae_core.training.sources import FileSource, LmSource
 
 __all__ = [
     "BadInput",
     "Corpus",
     "DoubtfulInput",
     "Family",
+    "FileSource",
     "Fit",
     "Lm",
+    "LmSource",
     "Metrics",
     "Normalise",
+    "Progress",
     "Sae",
     "SaeConfig",
     "Sparse",
     "Tokenizer",
+    "TrainConfig",
+    "Training",
     "build_corpus",
     "check_fit",
     "counted",
@@ -116,6 +124,7 @@ __all__ = [
     "tokens_from_npy",
     "top_inputs",
     "top_logits",
+    "train_saes",
     "unit_decoder",
 ]
 
@@ -137,6 +146,9 @@ _HOMES = {
     "sparse": ("Sparse",),
     "token_files": ("tokens_from_npy",),
     "tokenizer": ("Tokenizer",),
+    "train": ("Progress", "Training", "train_saes"),
+    "training.config": ("TrainConfig",),
+    "training.sources": ("FileSource", "LmSource"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,14 +13,17 @@ from typing import Any
 from tqdm import tqdm
 
 import sae_core
+from sae_core.training import command as training_command
 
 DESCRIPTION = """\
-Sparse autoencoders of language models: read them in any library's format, see whether they fit, measure them, look
-at what their latents write. Every command prints one JSON object as its last line."""
+Sparse autoencoders of language models: train them, read them in any library's format, see whether they fit, measure
+them, look at what their latents write. Every command prints one JSON object as its last line."""
 EXAMPLES = """\
 examples:
   python -m sae_core show SAE
   python -m sae_core corpus --lm LM --text BOOKS/ --out CORPUS
+  python -m sae_core train --lm LM --tokens CORPUS --hookpoint blocks.5.hook_resid_post --family topk --k 32 \\
+      --n-latents 4096 --out SAE
   python -m sae_core fit --lm LM --sae SAE --tokens CORPUS
   python -m sae_core metrics --lm LM --sae SAE --tokens tokens.npy
   python -m sae_core lens --lm LM --sae SAE --latents 3 17
@@ -75,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--context-length", type=int, default=128)
     each.add_argument("--apart", action="store_true", help="one document in each context, padded, instead of packed")
     each.add_argument("--no-bos", action="store_true", help="no beginning-of-text token before each context")
+
+    each = command("train", train, "train SAEs, on what an lm makes of tokens or on activations in a file")
+    training_command.add_arguments(each)
 
     each = command("fit", fit, "whether an SAE fits an lm, and what would make it fit better")
     _reading(each)
@@ -146,6 +152,10 @@ def corpus(given: argparse.Namespace) -> dict[str, Any]:
             on_progress=on_progress,
         )
     return {"out": given.out} | asdict(made.config)
+
+
+def train(given: argparse.Namespace) -> dict[str, Any]:
+    return training_command.run(given)
 
 
 def fit(given: argparse.Namespace) -> dict[str, Any]:

@@ -29,13 +29,19 @@ def unit_decoder(sae: Sae) -> Sae:
     return Sae(replace(sae.config, family=family, prefixes=(), k=None), tensors)
 
 
-def scaled_inputs(sae: Sae, scale: float) -> Sae:
-    """An SAE trained on x·scale, made to read x: W_enc·scale, W_dec/scale, b_dec/scale. Latents stay as they were."""
+def scaled_inputs(sae: Sae, scale: float, scale_out: float | None = None) -> Sae:
+    """An SAE trained on x·scale, made to read x: W_enc·scale, W_dec/scale, b_dec/scale. Latents stay as they were.
+
+    What a transcoder reconstructs may have had a scale of its own.
+    """
     tensors = sae.tensors()
+    scale_out = scale if scale_out is None else scale_out
     if sae.config.family == Family.NEURONS:
         raise BadInput("neurons have no scale of their own")
     tensors |= {"W_enc": tensors["W_enc"] * scale}
-    tensors |= {"W_dec": tensors["W_dec"] / scale, "b_dec": tensors["b_dec"] / scale}
+    tensors |= {"W_dec": tensors["W_dec"] / scale_out, "b_dec": tensors["b_dec"] / scale_out}
+    if "W_skip" in tensors:
+        tensors |= {"W_skip": tensors["W_skip"] * (scale / scale_out)}
     return Sae(sae.config, tensors)
 
 

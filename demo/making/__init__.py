@@ -1,0 +1,1 @@
+"""What `demo/make.py` does, one module a stage."""

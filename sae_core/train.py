@@ -1,0 +1,205 @@
+"""Trains SAEs: one stream of activations, any number of SAEs that read it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sae_core.config import SaeConfig
+from sae_core.errors import BadInput
+from sae_core.sae import Sae
+from sae_core.training import checkpoints
+from sae_core.training.buffer import ShuffledBuffer
+from sae_core.training.config import TrainConfig
+from sae_core.training.sources import Source
+from sae_core.training.trainer import Report, Trainer
+
+STARTED_FROM = 16_384  # tokens, for the mean norm and the geometric median
+RESAMPLED_FROM = 65_536  # tokens, among which the inputs of new latents are drawn
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all SAEs of one stream share."""
+
+    tokens: int | None = None
+    """None: every token that counts, once."""
+    batch_size: int = 2048
+    buffer_tokens: int | None = None
+    """Tokens that are shuffled together; None as the buffer says."""
+    seed: int = 0
+    """Of the order of the tokens."""
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    """Steps; 0 for never."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("log_every", 1), ("checkpoint_every", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.tokens is not None and self.tokens < self.batch_size:
+            raise BadInput(f"{self.tokens:,} tokens are less than one batch of {self.batch_size:,}")
+
+
+class Progress(NamedTuple):
+    step: int  # so many were taken
+    steps: int
+    tokens: int  # seen by each SAE
+    tokens_per_second: float  # since the start, or since it went on
+    saes: tuple[Report, ...]
+
+
+def train_saes(
+    source: Source,
+    configs: Sequence[TrainConfig],
+    training: Training | None = None,
+    *,
+    where: SaeConfig | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[Sae]:
+    """The SAEs that come of it, in the order of `configs`, each the one that would have come of it alone.
+
+    `on_progress` is called every `log_every` steps and after the last; whether, and how often, changes nothing. What it
+    raises ends the training. Checkpoints are kept in `folder` while it lasts; with `resume`, a training that ended
+    before its end goes on, on a CPU to the same bits. `where` says what SAEs are to know of their place: hookpoint, lm.
+    """
+    training = training or Training()
+    loop = _Loop(source, configs, training, _steps(source, training), None if folder is None else Path(folder))
+    if resume:
+        loop.resume()
+    else:
+        loop.start()
+    loop.run(on_progress)
+    return [each.sae(where) for each in loop.trainers]
+
+
+def _steps(source: Source, training: Training) -> int:
+    tokens = source.n_tokens if training.tokens is None else training.tokens
+    if tokens < training.batch_size:
+        raise BadInput(
+            f"there are {tokens:,} tokens that count, which is less than one batch of {training.batch_size:,}; give "
+            "more text, or a smaller batch_size"
+        )
+    return tokens // training.batch_size
+
+
+class _Loop:
+    def __init__(
+        self, source: Source, configs: Sequence[TrainConfig], training: Training, steps: int, folder: Path | None
+    ) -> None:
+        if not configs:
+            raise BadInput("there is no SAE to train; give at least one config")
+        self.configs, self.training, self.steps, self.folder = configs, training, steps, folder
+        self.buffer = ShuffledBuffer(source, training.buffer_tokens, training.batch_size, seed=training.seed)
+        sizes: dict[str, Any] = {"steps": steps, "batch_size": training.batch_size, "device": source.device}
+        self.trainers = [Trainer(each, source.d_in, source.d_out, **sizes) for each in configs]
+        for config in configs:
+            if config.transcoder != source.transcoder:
+                has = "two hookpoints" if source.transcoder else "one hookpoint"
+                raise BadInput(f"the source has {has}: an SAE needs one, a transcoder two")
+        # What a checkpoint must have been written with to be gone on from, as JSON gives it back.
+        self.about = {
+            "training": asdict(training),
+            "saes": [_jsonable(asdict(each)) for each in configs],
+            "source": {"d_in": source.d_in, "d_out": source.d_out, "tokens": source.n_tokens},
+            "steps": steps,
+        }
+        self.step = 0
+        self.kept_at: int | None = None
+
+    def start(self) -> None:
+        if self.folder and (there := checkpoints.at_step(self.folder)) is not None:
+            raise BadInput(
+                f"{self.folder}: holds a training that came to step {there}; go on with it (resume), or name another "
+                "folder"
+            )
+        sample = self.buffer.sample(STARTED_FROM)
+        for each in self.trainers:
+            each.start(*sample)
+
+    def resume(self) -> None:
+        if self.folder is None:
+            raise BadInput("to go on with a training, name the folder that its checkpoint lies in")
+        tensors, about = checkpoints.read(self.folder)
+        self.kept_at = self.step = int(about["step"])
+        for name, mine in self.about.items():
+            if about.get(name) != mine:
+                raise BadInput(f"{self.folder}: its training had {name} {_difference(about.get(name), mine)}")
+        self.buffer.restore(_below("buffer.", tensors))
+        for index, each in enumerate(self.trainers):
+            each.restore(_below(f"saes.{index}.", tensors))
+
+    def run(self, on_progress: Callable[[Progress], None] | None) -> None:
+        training, started, before = self.training, time.perf_counter(), self.step
+        while self.step < self.steps:
+            self._resample()
+            x, y = self.buffer.take()
+            for trainer in self.trainers:
+                trainer.step(x, y)
+            self.step += 1
+            last = self.step == self.steps
+            if self.step % training.log_every == 0 or last:
+                self._check()
+                if on_progress:
+                    rate = (self.step - before) * training.batch_size / (time.perf_counter() - started)
+                    reports = tuple(each.report() for each in self.trainers)
+                    tokens = self.step * training.batch_size
+                    on_progress(Progress(self.step, self.steps, tokens, rate, reports))
+            if training.checkpoint_every and self.step % training.checkpoint_every == 0 and not last:
+                self._keep()
+
+    def _resample(self) -> None:
+        due = [each for each in self.trainers if each.resamples]
+        if due:
+            sample = self.buffer.sample(RESAMPLED_FROM)
+            for each in due:
+                each.resample(*sample)
+
+    def _check(self) -> None:
+        """That no loss was NaN or infinite since the last look."""
+        for index, trainer in enumerate(self.trainers):
+            if (step := trainer.spoiled_at) is None:
+                continue
+            config = self.configs[index]
+            which = f"SAE {index + 1} of {len(self.trainers)} ({config.family}, {config.n_latents} latents)"
+            kept = (
+                "no checkpoint was written"
+                if self.kept_at is None
+                else f"the last checkpoint, of step {self.kept_at}, is kept"
+            )
+            raise BadInput(
+                f"step {step}: the loss of {which} is not a finite number, the source having been read "
+                f"{self.buffer.place}; {kept}. Is the learning rate, {config.learning_rate:g}, too high?"
+            )
+
+    def _keep(self) -> None:
+        if self.folder is None:
+            return
+        self._check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"buffer.{name}": each for name, each in self.buffer.state().items()}
+        for index, trainer in enumerate(self.trainers):
+            tensors |= {f"saes.{index}.{name}": each for name, each in trainer.state().items()}
+        checkpoints.write(self.folder, tensors, {**self.about, "step": self.step})
+        self.kept_at = self.step
+
+
+def _below(start: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
+
+
+def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _difference(theirs: Any, mine: Any) -> str:
+    """The first thing in which two descriptions differ, in words."""
+    if isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine):
+        theirs, mine = next((a, b) for a, b in zip(theirs, mine, strict=True) if a != b)
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        name = next(name for name in mine if theirs.get(name) != mine[name])
+        return f"{name} = {theirs.get(name)!r}, and this one has {mine[name]!r}"
+    return f"{theirs!r}, and this one has {mine!r}"
