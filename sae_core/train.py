@@ -1,22 +1,30 @@
 """Trains SAEs: one stream of activations, any number of SAEs that read it."""
 
+import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from sae_core.config import SaeConfig
 from sae_core.errors import BadInput
 from sae_core.sae import Sae
 from sae_core.training import checkpoints
 from sae_core.training.buffer import ShuffledBuffer
-from sae_core.training.config import TrainConfig
+from sae_core.training.config import CHECKPOINT, TrainConfig
 from sae_core.training.sources import Source
 from sae_core.training.trainer import Report, Trainer
 
 STARTED_FROM = 16_384  # tokens, for the mean norm and the geometric median
 RESAMPLED_FROM = 65_536  # tokens, among which the inputs of new latents are drawn
+LARGEST_WEIGHT = 1e8  # in a training's own units; what two of them make of an input has no square in float32
+FREE = ("log_every", "checkpoint_every")  # may be others when a training is gone on with
+PLACE = ("hookpoint", "hookpoint_out", "centred", "lm", "context_length", "prepend_bos", "dtype")
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ def train_saes(
     before its end goes on, on a CPU to the same bits. `where` says what SAEs are to know of their place: hookpoint, lm.
     """
     training = training or Training()
-    loop = _Loop(source, configs, training, _steps(source, training), None if folder is None else Path(folder))
+    folder = None if folder is None else Path(folder)
+    loop = _Loop(source, configs, training, _steps(source, training), where, folder)
     if resume:
         loop.resume()
     else:
@@ -88,7 +97,13 @@ def _steps(source: Source, training: Training) -> int:
 
 class _Loop:
     def __init__(
-        self, source: Source, configs: Sequence[TrainConfig], training: Training, steps: int, folder: Path | None
+        self,
+        source: Source,
+        configs: Sequence[TrainConfig],
+        training: Training,
+        steps: int,
+        where: SaeConfig | None,
+        folder: Path | None,
     ) -> None:
         if not configs:
             raise BadInput("there is no SAE to train; give at least one config")
@@ -100,13 +115,7 @@ class _Loop:
             if config.transcoder != source.transcoder:
                 has = "two hookpoints" if source.transcoder else "one hookpoint"
                 raise BadInput(f"the source has {has}: an SAE needs one, a transcoder two")
-        # What a checkpoint must have been written with to be gone on from, as JSON gives it back.
-        self.about = {
-            "training": asdict(training),
-            "saes": [_jsonable(asdict(each)) for each in configs],
-            "source": {"d_in": source.d_in, "d_out": source.d_out, "tokens": source.n_tokens},
-            "steps": steps,
-        }
+        self.made_with = _made_with(source, configs, training, where)
         self.step = 0
         self.kept_at: int | None = None
 
@@ -116,6 +125,8 @@ class _Loop:
                 f"{self.folder}: holds a training that came to step {there}; go on with it (resume), or name another "
                 "folder"
             )
+        if self.folder:
+            checkpoints.sweep(self.folder)
         sample = self.buffer.sample(STARTED_FROM)
         for each in self.trainers:
             each.start(*sample)
@@ -123,14 +134,22 @@ class _Loop:
     def resume(self) -> None:
         if self.folder is None:
             raise BadInput("to go on with a training, name the folder that its checkpoint lies in")
-        tensors, about = checkpoints.read(self.folder)
-        self.kept_at = self.step = int(about["step"])
-        for name, mine in self.about.items():
-            if about.get(name) != mine:
-                raise BadInput(f"{self.folder}: its training had {name} {_difference(about.get(name), mine)}")
-        self.buffer.restore(_below("buffer.", tensors))
-        for index, each in enumerate(self.trainers):
-            each.restore(_below(f"saes.{index}.", tensors))
+        kept = checkpoints.read(self.folder)
+        theirs, mine = kept.made_with, self.made_with
+        if differs := [name for name in mine | theirs if theirs.get(name) != mine.get(name)]:
+            name = differs[0]
+            raise BadInput(
+                f"{self.folder}: {name} was {theirs.get(name)!r} and is {mine.get(name)!r} here; go on with what it "
+                "was begun with, or begin anew in another folder"
+            )
+        try:
+            self.buffer.restore(_below("buffer.", kept.tensors))
+            for index, each in enumerate(self.trainers):
+                each.restore(_below(f"saes.{index}.", kept.tensors))
+        except (BadInput, KeyError, RuntimeError) as error:
+            raise BadInput(f"{self.folder / CHECKPOINT}: not whole, or of another source: {error}") from error
+        checkpoints.sweep(self.folder)
+        self.kept_at = self.step = kept.step
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> None:
         training, started, before = self.training, time.perf_counter(), self.step
@@ -141,8 +160,10 @@ class _Loop:
                 trainer.step(x, y)
             self.step += 1
             last = self.step == self.steps
+            if last:
+                self._check_weights()
             if self.step % training.log_every == 0 or last:
-                self._check()
+                self._check_losses()
                 if on_progress:
                     rate = (self.step - before) * training.batch_size / (time.perf_counter() - started)
                     reports = tuple(each.report() for each in self.trainers)
@@ -152,54 +173,65 @@ class _Loop:
                 self._keep()
 
     def _resample(self) -> None:
-        due = [each for each in self.trainers if each.resamples]
+        due = [each for each in self.trainers if self.step and each.resamples]  # before the first, nothing was silent
         if due:
+            self._check_weights()
             sample = self.buffer.sample(RESAMPLED_FROM)
             for each in due:
                 each.resample(*sample)
 
-    def _check(self) -> None:
-        """That no loss was NaN or infinite since the last look."""
+    def _check_losses(self) -> None:
+        """That none was NaN or infinite since the last look."""
         for index, trainer in enumerate(self.trainers):
-            if (step := trainer.spoiled_at) is None:
-                continue
-            config = self.configs[index]
-            which = f"SAE {index + 1} of {len(self.trainers)} ({config.family}, {config.n_latents} latents)"
-            kept = (
-                "no checkpoint was written"
-                if self.kept_at is None
-                else f"the last checkpoint, of step {self.kept_at}, is kept"
-            )
-            raise BadInput(
-                f"step {step}: the loss of {which} is not a finite number, the source having been read "
-                f"{self.buffer.place}; {kept}. Is the learning rate, {config.learning_rate:g}, too high?"
-            )
+            if (before := trainer.spoiled_at) is not None:
+                raise self._refusal(index, before + 1, "the loss is not a finite number")
+
+    def _check_weights(self) -> None:
+        """That the last update left them sound: its own loss was of the weights before it."""
+        self._check_losses()
+        for index, trainer in enumerate(self.trainers):
+            for name, each in trainer.state().items():
+                if not _bounded(each, LARGEST_WEIGHT if name.startswith("weights.") else math.inf):
+                    raise self._refusal(index, self.step, f"{name} has grown beyond bounds")
+
+    def _refusal(self, index: int, step: int, what: str) -> BadInput:
+        config = self.configs[index]
+        which = f"SAE {index + 1} of {len(self.trainers)} ({config.family}, {config.n_latents} latents)"
+        kept = f"the last checkpoint, of step {self.kept_at}, is kept" if self.kept_at else "no checkpoint was written"
+        return BadInput(
+            f"step {step}, {which}: {what}, the source having been read {self.buffer.place}; {kept}. Is the learning "
+            f"rate, {config.learning_rate:g}, too high?"
+        )
 
     def _keep(self) -> None:
         if self.folder is None:
             return
-        self._check()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_weights()
         tensors = {f"buffer.{name}": each for name, each in self.buffer.state().items()}
         for index, trainer in enumerate(self.trainers):
             tensors |= {f"saes.{index}.{name}": each for name, each in trainer.state().items()}
-        checkpoints.write(self.folder, tensors, {**self.about, "step": self.step})
+        checkpoints.write(self.folder, checkpoints.Checkpoint(self.step, self.made_with, tensors))
         self.kept_at = self.step
 
 
-def _below(start: str, tensors: dict[str, Any]) -> dict[str, Any]:
+def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
 
 
-def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+def _made_with(
+    source: Source, configs: Sequence[TrainConfig], training: Training, where: SaeConfig | None
+) -> dict[str, Any]:
+    """What has to be the same for a training to go on, each thing by a name of its own."""
+    made: dict[str, Any] = {"the number of SAEs": len(configs)}
+    for index, config in enumerate(configs):
+        made |= {f"SAE {index + 1}'s {name}": value for name, value in asdict(config).items()}
+    made |= {f"the training's {name}": value for name, value in asdict(training).items() if name not in FREE}
+    if where is not None:
+        made |= {f"the {name}": getattr(where, name) for name in PLACE}
+    made |= {f"the source's {name}": getattr(source, name) for name in ("d_in", "d_out", "n_tokens")}
+    return dict(json.loads(json.dumps(made)))  # as a checkpoint gives it back
 
 
-def _difference(theirs: Any, mine: Any) -> str:
-    """The first thing in which two descriptions differ, in words."""
-    if isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine):
-        theirs, mine = next((a, b) for a, b in zip(theirs, mine, strict=True) if a != b)
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        name = next(name for name in mine if theirs.get(name) != mine[name])
-        return f"{name} = {theirs.get(name)!r}, and this one has {mine[name]!r}"
-    return f"{theirs!r}, and this one has {mine!r}"
+def _bounded(tensor: Tensor, bound: float) -> bool:
+    """Of every number; none is NaN."""
+    return not tensor.is_floating_point() or bool((torch.stack(tensor.aminmax()).abs() < bound).all())

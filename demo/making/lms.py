@@ -28,6 +28,7 @@ import sae_core
 from making.text import PARTS, Part
 from sae_core.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
 
+DEMO = Path(__file__).resolve().parent.parent
 N_VOCAB = 4096
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
 IDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
@@ -120,10 +121,19 @@ def _deep() -> PreTrainedModel:
     )  # fmt: skip
 
 
+def _again(name: str) -> PreTrainedModel:
+    """The lm as the stage before left it in the bundle, which goes on with a schedule of its own."""
+    hf: PreTrainedModel = LlamaForCausalLM.from_pretrained(
+        DEMO / "lms" / name, dtype=torch.float32, attn_implementation="eager"
+    )
+    return hf
+
+
 RECIPES = {
     "one-layer": Recipe(_one_layer, 9_000_000, 3e-3),
     "attention-only": Recipe(_attention_only, 6_000_000, 3e-3),
     "deep": Recipe(_deep, 16_000_000, 2e-3),
+    "deep-on": Recipe(lambda: _again("deep"), 14_000_000, 1.5e-3, seed=1),
 }
 
 
@@ -136,14 +146,15 @@ def make_lm(name: str, work: Path, demo: Path) -> None:
     started = time.perf_counter()
     train(hf, contexts, recipe)
     seconds = time.perf_counter() - started
-    save(hf, demo / "lms" / name, work)
+    folder = demo / "lms" / name.removesuffix("-on")
+    save(hf, folder, work)
     held_out = sae_core.open_corpus(demo / "corpus")
     told = {
         "parameters": sum(each.numel() for each in hf.parameters()),
         "tokens": recipe.tokens,
         "minutes": round(seconds / 60, 1),
         "held_out_loss": round(loss_on(hf, held_out.contexts), 3),
-        "continuations": continuations(demo / "lms" / name) if name == "deep" else [],
+        "continuations": continuations(folder) if "deep" in name else [],
     }
     (work / "lms").mkdir(exist_ok=True)
     (work / "lms" / f"{name}.json").write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")

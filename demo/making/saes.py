@@ -21,7 +21,7 @@ class Group:
 
 
 NEURONS = 512
-RELU = TrainConfig("relu", NEURONS, target_l0=L0, learning_rate=1e-3)
+RELU = TrainConfig("relu", NEURONS, target_l0=L0, learning_rate=2e-3)
 MLP, MIDDLE = "blocks.0.mlp.hook_post", "blocks.1.hook_resid_post"
 GROUPS = {
     "one-layer": Group(

@@ -39,7 +39,7 @@ def largest(pre: Tensor, k: int) -> Fired:
 
 @torch.no_grad()
 def above(pre: Tensor, threshold: Tensor | float) -> Fired:
-    return of_mask(pre > threshold, pre.dtype)
+    return of_mask(pre > threshold, pre.dtype if pre.dtype == torch.bfloat16 else None)
 
 
 @torch.no_grad()

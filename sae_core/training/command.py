@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import safetensors
 from tqdm import tqdm
 
 import sae_core  # loads torch when it is asked for something, not before
@@ -84,7 +87,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     folders = [out] if len(configs) == 1 else [out / f"{each.family}-{each.n_latents}-{each.seed}" for each in configs]
     if len(set(folders)) < len(folders):
         raise BadInput("a size or a seed is named twice")
-    if held := [each for each in folders if (each / "sae.json").exists()]:
+    # One that was killed while it wrote its SAEs has some of them, and still its checkpoint.
+    going_on = given.resume and (out / CHECKPOINT).exists()
+    if not going_on and (held := [each for each in folders if (each / "sae.json").exists()]):
         raise BadInput(f"{held[0]}: holds an SAE already; name another folder")
     source, where = _source(given)
     training = sae_core.Training(
@@ -94,23 +99,29 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         log_every=given.log_every,
         checkpoint_every=given.checkpoint_every,
     )
-    out.mkdir(parents=True, exist_ok=True)
+    if not given.resume:
+        with _writing(out):
+            out.mkdir(parents=True, exist_ok=True)
     last, started = list[Any](), time.perf_counter()
-    with tqdm(unit="token", unit_scale=True, disable=None) as bar, (out / LOG).open("a", encoding="utf-8") as log:
+    with tqdm(unit="token", unit_scale=True, disable=None) as bar:
 
         def on_progress(progress: Any) -> None:
+            if not last:
+                _begin_log(out / LOG, progress.step if given.resume else 0)
+            with _writing(out / LOG), (out / LOG).open("a", encoding="utf-8") as log:
+                print(json.dumps(_row(progress)), file=log)
             last[:] = [progress]
             bar.total = progress.steps * training.batch_size
             bar.update(progress.tokens - bar.n)
             shown = progress.saes[0]
             bar.set_postfix_str(f"loss {shown.loss:.3g}, L0 {shown.l0:.1f}, FVU {shown.fvu:.3f}, silent {shown.silent}")
-            print(json.dumps(_row(progress)), file=log, flush=True)
 
         saes = sae_core.train_saes(
             source, configs, training, where=where, folder=out, resume=given.resume, on_progress=on_progress
         )
     for sae, folder in zip(saes, folders, strict=True):
-        sae_core.save_sae(sae, folder)
+        with _writing(folder):
+            sae_core.save_sae(sae, folder)
     (out / CHECKPOINT).unlink(missing_ok=True)  # not before the SAEs are written
     (progress,) = last
     named = zip(configs, folders, progress.saes, strict=True)
@@ -121,7 +132,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 3),
         "tokens_per_second": round(progress.tokens_per_second, 1),
         "saes": [
-            {"folder": str(folder), "n_latents": config.n_latents, "seed": config.seed} | report._asdict()
+            {"folder": str(folder), "n_latents": config.n_latents, "seed": config.seed} | _said(report)
             for config, folder, report in named
         ],
     }
@@ -140,9 +151,13 @@ def _config(given: argparse.Namespace, n_latents: int, seed: int, transcoder: bo
 def _source(given: argparse.Namespace) -> tuple[Any, SaeConfig]:
     """Where activations come from, and what the SAEs are to know of that place."""
     if given.activations:
-        _unused(given, "activations", ("lm", "tokens", "hookpoint_out", "context_length", "mask_ids", "dtype"))
+        _unused(given, "activations", ("lm", "tokens", "context_length", "mask_ids", "dtype"))
+        if bool(given.hookpoint_out) > bool(given.activations_out):
+            raise BadInput("--hookpoint-out says nothing beside --activations without --activations-out")
+        if given.activations_out and given.hookpoint and not given.hookpoint_out:
+            raise BadInput("--hookpoint says where it reads; say with --hookpoint-out what it reconstructs")
         source = sae_core.FileSource(given.activations, path_out=given.activations_out, device=given.device)
-        return source, _where(source, given.hookpoint or "")
+        return source, _where(source, given.hookpoint or "", hookpoint_out=given.hookpoint_out or "")
     _unused(given, "lm", ("activations_out",))
     if missing := [_flag(name) for name in ("lm", "tokens", "hookpoint") if not getattr(given, name)]:
         raise BadInput(f"{', '.join(missing)} missing: give --lm, --tokens and --hookpoint, or --activations")
@@ -177,7 +192,31 @@ def _unused(given: argparse.Namespace, beside: str, names: Sequence[str]) -> Non
 
 def _row(progress: Any) -> dict[str, Any]:
     row: dict[str, Any] = progress._asdict()
-    return row | {"saes": [each._asdict() for each in progress.saes]}
+    return row | {"saes": [_said(each) for each in progress.saes]}
+
+
+def _said(report: Any) -> dict[str, Any]:
+    """JSON knows no NaN, which the FVU of what does not vary is."""
+    return {name: value if math.isfinite(value) else None for name, value in report._asdict().items()}
+
+
+def _begin_log(path: Path, step: int) -> None:
+    """With the rows before that step: one that died may have come further than the checkpoint that it goes on from."""
+    kept = []
+    with _writing(path):
+        for line in path.read_text("utf-8").splitlines() if step and path.exists() else ():
+            with suppress(ValueError):  # half a row, the last one of a training that was killed
+                if json.loads(line)["step"] < step:
+                    kept.append(f"{line}\n")
+        path.write_text("".join(kept), "utf-8")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        raise BadInput(f"{path}: cannot be written ({error}); a checkpoint that was kept stays") from error
 
 
 def _flag(name: str) -> str:

@@ -35,7 +35,7 @@ class Fired:
     tokens: Tensor  # (pairs) int64, never falling
     starts: Tensor  # (n + 1) where each token's pairs start, and the last one's end
     n_latents: int
-    dtype: torch.dtype = torch.float32  # of products, while so many fire that they are dense
+    dtype: torch.dtype | None = None  # of products, while so many fire that they are dense; None: as they come
 
     @property
     def n_tokens(self) -> int:
@@ -71,7 +71,7 @@ def _starts(counts: Tensor) -> Tensor:
     return starts
 
 
-def of_mask(mask: Tensor, dtype: torch.dtype = torch.float32) -> Fired:
+def of_mask(mask: Tensor, dtype: torch.dtype | None = None) -> Fired:
     """(n, n_latents) bool"""
     tokens, latents = mask.nonzero(as_tuple=True)
     return Fired(latents, tokens, _starts(torch.bincount(tokens, minlength=len(mask))), mask.shape[1], dtype)
@@ -112,8 +112,8 @@ def _outer_sums(values: Tensor, a: Tensor, fired: Fired) -> Tensor:
     return _bags(by_latent.tokens, a, by_latent.starts, values[by_latent.order])
 
 
-def _matmul(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    return (a.to(dtype) @ b.to(dtype)).to(a.dtype)
+def _matmul(a: Tensor, b: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return a @ b if dtype is None else (a.to(dtype) @ b.to(dtype)).to(a.dtype)
 
 
 def _bags(indices: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def _jumprelu(config: TrainConfig, weights: Weights, encoder: _Encoder, base: Te
     threshold, width = weights["threshold"], config.bandwidth
     fired = choosing.above(encoder.pre, threshold - width / 2)  # a latent just below its θ can pull it down
     z, thetas = encoder.chosen(fired), threshold[fired.latents]
-    acts = estimators.jumprelu(z, thetas, width).relu()  # θ ≥ 0, so that relu only stills rounding
+    acts = estimators.jumprelu(z, thetas, width)
     x_hat = decoded(acts, weights["W_dec"], fired) + base
     l0 = estimators.step(z, thetas, width).sum() / len(y)
     sparsity = l0 if config.target_l0 is None else (l0 / config.target_l0 - 1).square()
