@@ -5,12 +5,11 @@ demo/make.py --work FOLDER lms/deep` trains that lm anew, and nothing that comes
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from making import lms, saes, text
+from making import lms, report, saes, text
 
 DEMO = Path(__file__).resolve().parent
 Stage = Callable[[Path, Path], None]  # of the work folder and the bundle's
@@ -21,6 +20,8 @@ STAGES: dict[str, Stage] = {
     **{f"lms/{name}": partial(lms.make_lm, name) for name in lms.RECIPES},
     "lms/one-layer-untrained": lms.make_twin,
     **{f"saes/{name}": partial(saes.make_saes, name) for name in saes.GROUPS},
+    **{f"scores/{name}": partial(report.score, name) for name in saes.GROUPS},
+    "readme": report.write_readme,
 }
 
 
@@ -40,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

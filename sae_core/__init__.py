@@ -54,6 +54,14 @@ What if it were not there? Activations are replaced where they pass, here withou
 >>> changed.shape == (8, 24, lm.n_vocab), bool(changed.abs().max() > 0)
 (True, True)
 
+One of our own, from the same lm and text; several sizes and seeds could learn from the same stream:
+
+>>> source = sae_core.LmSource(lm, corpus.contexts, "blocks.1.hook_resid_post", lengths=corpus.lengths)
+>>> config = sae_core.TrainConfig(sae_core.Family.TOPK, n_latents=32, k=4)
+>>> (trained,) = sae_core.train_saes(source, [config], sae_core.Training(tokens=640, batch_size=64))
+>>> trained
+Sae(topk, 16 -> 32 -> 16, ?)
+
 And it is written again, in our own format or in SAELens's:
 
 >>> sae_core.save_sae(sae, "for-saelens", format="saelens").name

@@ -25,6 +25,10 @@ FORBIDDEN = {
     "sae_core.lm": ["sae_core.sae", "sae_core.formats", "sae_core.attached", "sae_core.lens", "sae_core.corpus"],
     "sae_core.attention_only": ["sae_core"],  # a class of transformers, which knows nothing of ours
     "sae_core.corpus": ["sae_core.lm", "sae_core.sae"],
+    # Training is told where activations come from; how one SAE learns knows neither lm nor files.
+    "sae_core.training.trainer": ["sae_core.lm", "sae_core.formats", "sae_core.corpus", "sae_core.training.sources"],
+    "sae_core.training.sources": ["sae_core.sae", "sae_core.training.trainer", "sae_core.training.buffer"],
+    "sae_core.training": ["sae_core.train", "sae_core.metrics", "sae_core.fit", "sae_core.attached"],
     "explorer.models": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.work", "explorer.tasks"],
     "explorer.queries": ["explorer.actions", "explorer.views", "explorer.work", "explorer.tasks", "explorer.forms"],
     "explorer.actions": ["explorer.views", "explorer.work", "explorer.tasks", "explorer.forms", "explorer.streams"],

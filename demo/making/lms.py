@@ -190,7 +190,7 @@ def train(hf: PreTrainedModel, contexts: NDArray[Any], recipe: Recipe) -> None:
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * _schedule(step, steps)
         loss = _loss(hf, contexts[np.sort(drawn)])
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(hf.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()

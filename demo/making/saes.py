@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sae_core
-from sae_core import TrainConfig
+from sae_core import Family, TrainConfig
 
 TOKENS = 4_000_000
 L0 = 20.0  # of every ReLU SAE, so that sizes can be compared
@@ -21,7 +21,7 @@ class Group:
 
 
 NEURONS = 512
-RELU = TrainConfig("relu", NEURONS, target_l0=L0, learning_rate=2e-3)
+RELU = TrainConfig(Family.RELU, NEURONS, target_l0=L0, learning_rate=2e-3)
 MLP, MIDDLE = "blocks.0.mlp.hook_post", "blocks.1.hook_resid_post"
 GROUPS = {
     "one-layer": Group(
@@ -39,9 +39,9 @@ GROUPS = {
         "deep",
         MIDDLE,
         {
-            "deep-batchtopk-512": TrainConfig("batchtopk", 512, k=24, learning_rate=1e-3),
-            "deep-batchtopk-2048": TrainConfig("batchtopk", 2048, k=24, learning_rate=1e-3),
-            "deep-topk-1024": TrainConfig("topk", 1024, k=24, learning_rate=1e-3),
+            "deep-batchtopk-512": TrainConfig(Family.BATCHTOPK, 512, k=24, learning_rate=1e-3),
+            "deep-batchtopk-2048": TrainConfig(Family.BATCHTOPK, 2048, k=24, learning_rate=1e-3),
+            "deep-topk-1024": TrainConfig(Family.TOPK, 1024, k=24, learning_rate=1e-3),
         },
     ),
 }
@@ -54,7 +54,7 @@ def make_saes(name: str, work: Path, demo: Path) -> None:
     corpus = sae_core.open_corpus(work / "corpora" / "sae-training")
     source = sae_core.LmSource(lm, corpus.contexts, group.hookpoint, lengths=corpus.lengths)
     where = sae_core.SaeConfig(
-        sae_core.Family.RELU, source.d_in, 1, hookpoint=group.hookpoint, lm=lm.name,
+        Family.RELU, source.d_in, 1, hookpoint=group.hookpoint, lm=lm.name,
         context_length=corpus.config.context_length, prepend_bos=True, dtype="float32",
     )  # fmt: skip
     started = time.perf_counter()

@@ -2,8 +2,8 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,21 +16,21 @@ from sae_core.training.config import CHECKPOINT
 
 VERSION = 1
 ABOUT = "sae_core_training"
-PARTIAL = f".{CHECKPOINT}.partial"
+PARTIAL = f".{CHECKPOINT}.partial"  # a folder, as safetensors writes files of names of its own before
 
 
 class Checkpoint(NamedTuple):
     step: int
-    made_with: Mapping[str, Any]  # what has to be the same for the training to go on
+    made_with: dict[str, Any]  # what has to be the same for the training to go on
     tensors: Mapping[str, Tensor]
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """In the place of the one before it, which stays where this one cannot be written."""
-    path, partial = folder / CHECKPOINT, folder / PARTIAL
+    path, partial = folder / CHECKPOINT, folder / PARTIAL / CHECKPOINT
     about = {"version": VERSION, "step": checkpoint.step, "made_with": checkpoint.made_with}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: each.contiguous() for name, each in checkpoint.tensors.items()}
         save_file(kept, partial, metadata={ABOUT: json.dumps(about)})
         with partial.open("rb") as file:
@@ -63,8 +63,7 @@ def at_step(folder: Path) -> int | None:
 
 def sweep(folder: Path) -> None:
     """Takes away half a checkpoint, left by a training that was killed while it wrote one."""
-    with suppress(OSError):
-        (folder / PARTIAL).unlink(missing_ok=True)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def starting_bias(config: TrainConfig, weights: dict[str, Tensor], x: Tensor) ->
             return "b_enc", -passed
 
 
+def starting_gain(y: Tensor, made: Tensor) -> Tensor:
+    """What to multiply latents by, so that the first reconstruction errs least: the transpose of a decoder of more rows
+    than dimensions makes them too large by far, and steps are lost on making them small.  # (n, d_out) both -> ()"""
+    gain = (y * made).sum() / made.square().sum().clamp_min(torch.finfo(y.dtype).tiny)
+    return torch.where(gain > 0, gain, 1.0)
+
+
 def geometric_median(points: Tensor, *, rounds: int = 100, tolerance: float = 1e-5) -> Tensor:
     """The point of the least total distance to all, by Weiszfeld's rounds.  # (n, d) -> (d)"""
     median = points.mean(0)

@@ -11,11 +11,11 @@ from sae_core.config import BATCH_FAMILIES, Family, Normalise, SaeConfig
 from sae_core.folding import scaled_inputs
 from sae_core.normalise import normalise
 from sae_core.sae import Sae
-from sae_core.training.config import PENALISED, TrainConfig
+from sae_core.training.config import KEEP_K, PENALISED, TrainConfig
 from sae_core.training.objectives import Now, Outcome, objective
 from sae_core.training.resampling import resample
 from sae_core.training.schedules import at, decayed, warmed
-from sae_core.training.starting import geometric_median, starting_bias, starting_weights
+from sae_core.training.starting import geometric_median, starting_bias, starting_gain, starting_weights
 
 REFRESH = 50  # steps between two looks at which latents are dead: a look makes a GPU wait
 CLIP = 1.0  # the norm of all gradients at most, where no constraint holds the decoder
@@ -81,6 +81,10 @@ class Trainer:
         self.weights["b_dec"].copy_(geometric_median(y))
         if (bias := starting_bias(self.config, self.weights, x)) is not None:
             self.weights[bias[0]].copy_(bias[1])
+        if self.config.family in KEEP_K:
+            part = slice(0, READ_TOGETHER)
+            made = objective(self.config, self.weights, x[part], y[part], Now()).x_hat
+            self.weights["enc_rows"] *= starting_gain(y[part] - self.weights["b_dec"], made - self.weights["b_dec"])
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One step of the optimiser. y is x but for transcoders.  # (n, d_in), (n, d_out)"""

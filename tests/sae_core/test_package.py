@@ -96,7 +96,7 @@ def test_help_reads_well_and_at_once() -> None:
     code = "import sys, sae_core.__main__ as cli; print(cli.parser().format_help(), 'torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said.endswith(" False\n")
-    for command in ("show", "convert", "corpus", "fit", "metrics", "lens"):
+    for command in ("show", "convert", "corpus", "train", "fit", "metrics", "lens"):
         assert f"\n    {command} " in said
         assert f"python -m sae_core {command}" in said
     assert max(map(len, said.splitlines())) <= 120
