@@ -60,7 +60,7 @@ One of our own, from the same lm and text; several sizes and seeds could learn f
 >>> config = sae_core.TrainConfig(sae_core.Family.TOPK, n_latents=32, k=4)
 >>> (trained,) = sae_core.train_saes(source, [config], sae_core.Training(tokens=640, batch_size=64))
 >>> trained
-Sae(topk, 16 -> 32 -> 16, ?)
+Sae(topk, 16 -> 32 -> 16, blocks.1.hook_resid_post)
 
 And it is written again, in our own format or in SAELens's:
 

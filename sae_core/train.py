@@ -71,11 +71,14 @@ def train_saes(
     """The SAEs that come of it, in the order of `configs`, each the one that would have come of it alone.
 
     `on_progress` is called every `log_every` steps and after the last; whether, and how often, changes nothing. What it
-    raises ends the training. Checkpoints are kept in `folder` while it lasts; with `resume`, a training that ended
-    before its end goes on, on a CPU to the same bits. `where` says what SAEs are to know of their place: hookpoint, lm.
+    raises ends the training. Checkpoints are kept in `folder`, the last of them until you remove it once the SAEs are
+    saved; with `resume`, a training that ended
+    before its end goes on, on a CPU to the same bits. `where` says what SAEs are to know of their place, hookpoint and
+    lm; None: what the source knows of it.
     """
     training = training or Training()
     folder = None if folder is None else Path(folder)
+    where = source.place if where is None else where
     loop = _Loop(source, configs, training, _steps(source, training), where, folder)
     if resume:
         loop.resume()
@@ -173,7 +176,7 @@ class _Loop:
                 self._keep()
 
     def _resample(self) -> None:
-        due = [each for each in self.trainers if self.step and each.resamples]  # before the first, nothing was silent
+        due = [each for each in self.trainers if each.resamples]
         if due:
             self._check_weights()
             sample = self.buffer.sample(RESAMPLED_FROM)

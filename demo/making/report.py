@@ -13,6 +13,23 @@ from making.saes import GROUPS
 
 MEASURED = 1024  # contexts, drawn evenly
 LISTED = 3  # contexts of a feature
+# Some that a reader recognises at once, found by looking: of another training they would be others.
+RECOGNISED = {
+    "deep-batchtopk-2048": {
+        85: "`versionadded` after `..`",
+        414: "the prompt `>>>` of a session",
+        1470: "`try` that opens a block",
+        1693: "`ImproperlyConfigured`",
+        343: "Japanese",
+        1592: "the Arabic article",
+    },
+    "one-layer-relu-4096": {
+        2478: "`than` after a comparative",
+        895: "the `s` that ends a placeholder, in translations",
+        2413: "`www` in an address",
+        2371: "`support` of Python's own tests, imported",
+    },
+}
 AROUND = 12  # tokens before and after the peak
 
 
@@ -89,8 +106,19 @@ def write_readme(work: Path, demo: Path) -> None:
         "## Language models", _lm_table(lms),
         "## What the deep one makes of a few prompts", _continuations(lms["deep-on"]["continuations"]),
         "## SAEs", _sae_table(work),
+        "## Features to look at first", _recognised(),
     ]  # fmt: skip
     (demo / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _recognised() -> str:
+    lines = ["Where they fire most in the held-out text, a document each; the token of the peak in guillemets."]
+    for sae_name, latents in RECOGNISED.items():
+        found = top_contexts(sae_name, list(latents))
+        for latent, what in latents.items():
+            lines.append(f"**`{sae_name}` {latent}**: {what}")
+            lines.append("\n".join(["```text", *(each.replace("\n", "⏎") for each in found[latent]), "```"]))
+    return "\n\n".join(lines)
 
 
 _LMS = {

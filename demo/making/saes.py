@@ -53,10 +53,6 @@ def make_saes(name: str, work: Path, demo: Path) -> None:
     lm = sae_core.load_lm(demo / "lms" / group.lm)
     corpus = sae_core.open_corpus(work / "corpora" / "sae-training")
     source = sae_core.LmSource(lm, corpus.contexts, group.hookpoint, lengths=corpus.lengths)
-    where = sae_core.SaeConfig(
-        Family.RELU, source.d_in, 1, hookpoint=group.hookpoint, lm=lm.name,
-        context_length=corpus.config.context_length, prepend_bos=True, dtype="float32",
-    )  # fmt: skip
     started = time.perf_counter()
 
     def on_progress(progress: sae_core.Progress) -> None:
@@ -69,7 +65,6 @@ def make_saes(name: str, work: Path, demo: Path) -> None:
         source,
         list(group.saes.values()),
         sae_core.Training(tokens=TOKENS, checkpoint_every=0),
-        where=where,
         on_progress=on_progress,
     )
     minutes = round((time.perf_counter() - started) / 60, 1)

@@ -148,7 +148,7 @@ def _config(given: argparse.Namespace, n_latents: int, seed: int, transcoder: bo
     )
 
 
-def _source(given: argparse.Namespace) -> tuple[Any, SaeConfig]:
+def _source(given: argparse.Namespace) -> tuple[Any, SaeConfig | None]:
     """Where activations come from, and what the SAEs are to know of that place."""
     if given.activations:
         _unused(given, "activations", ("lm", "tokens", "context_length", "mask_ids", "dtype"))
@@ -157,7 +157,9 @@ def _source(given: argparse.Namespace) -> tuple[Any, SaeConfig]:
         if given.activations_out and given.hookpoint and not given.hookpoint_out:
             raise BadInput("--hookpoint says where it reads; say with --hookpoint-out what it reconstructs")
         source = sae_core.FileSource(given.activations, path_out=given.activations_out, device=given.device)
-        return source, _where(source, given.hookpoint or "", hookpoint_out=given.hookpoint_out or "")
+        # The family and size are the SAE's own; only its place is taken from here.
+        place: dict[str, Any] = {"hookpoint": given.hookpoint or "", "hookpoint_out": given.hookpoint_out or ""}
+        return source, SaeConfig(TRAINED[0], source.d_in, 1, source.d_out, **place)
     _unused(given, "lm", ("activations_out",))
     if missing := [_flag(name) for name in ("lm", "tokens", "hookpoint") if not getattr(given, name)]:
         raise BadInput(f"{', '.join(missing)} missing: give --lm, --tokens and --hookpoint, or --activations")
@@ -173,16 +175,7 @@ def _source(given: argparse.Namespace) -> tuple[Any, SaeConfig]:
     read = sae_core.LmSource(
         lm, contexts, given.hookpoint, hookpoint_out=given.hookpoint_out, lengths=lengths, mask_ids=given.mask_ids
     )
-    with_bos = bool(lm.bos_id is not None and (contexts[:100, 0] == lm.bos_id).all())
-    known = {"lm": lm.name, "context_length": contexts.shape[1], "prepend_bos": with_bos}
-    return read, _where(
-        read, given.hookpoint, hookpoint_out=given.hookpoint_out or "", dtype=str(lm.dtype).partition(".")[2], **known
-    )
-
-
-def _where(source: Any, hookpoint: str, **known: Any) -> SaeConfig:
-    """The family and size are the SAE's own; only its place is taken from here."""
-    return SaeConfig(TRAINED[0], source.d_in, 1, source.d_out, hookpoint=hookpoint, **known)
+    return read, read.place
 
 
 def _unused(given: argparse.Namespace, beside: str, names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ def resample(
     `z` is what the encoder reads, `errors` each input's ‖x − x̂‖², `silent` a mask.  # (n, d), (n), (n_latents)
     """
     latents = silent.nonzero().flatten()
-    if not len(latents) or not errors.sum() > 0:
+    if not len(latents) or not errors.sum() > 0 or not errors.isfinite().all():
         return latents[:0]
     generator = torch.Generator().manual_seed(seed)
     chances = errors.double().cpu() / errors.double().max().cpu()  # squared below; the largest as 1, none overflows

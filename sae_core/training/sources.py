@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_core.config import Family, SaeConfig
 from sae_core.devices import pick
 from sae_core.errors import BadInput
 from sae_core.lm import Lm
@@ -17,6 +18,7 @@ from sae_core.masks import counted
 from sae_core.token_files import map_npy
 
 COUNTED_TOGETHER = 1 << 20  # ids
+BOS_LOOKED_FOR = 100  # contexts, to tell whether each begins with the bos
 NAMED = 3  # contexts, where those of a chunk are told in words
 
 
@@ -36,6 +38,7 @@ class Source(Protocol):
     n_tokens: int  # that count, in one reading of everything
     largest_chunk: int  # tokens at most in a chunk
     device: torch.device
+    place: SaeConfig | None  # what an SAE is to know of where it reads, beside the sizes; None where nothing is known
 
     def chunk(self, number: int) -> Chunk:
         """The number-th since the start of the first reading; the same one whenever it is asked for."""
@@ -83,6 +86,19 @@ class LmSource:
         if not self.n_tokens:
             listed = ", ".join(map(str, self.mask_ids)) or "none"
             raise BadInput(f"none of {contexts.size:,} tokens counts: all are padding or masked ids ({listed})")
+        self.place: SaeConfig | None = SaeConfig(
+            Family.RELU,
+            self.d_in,
+            1,
+            self.d_out,
+            hookpoint=hookpoint,
+            hookpoint_out=self.hookpoint_out if self.transcoder else "",
+            centred=centred,
+            lm=lm.name,
+            context_length=contexts.shape[1],
+            prepend_bos=lm.bos_id is not None and bool((contexts[:BOS_LOOKED_FOR, 0] == lm.bos_id).all()),
+            dtype=str(lm.dtype).removeprefix("torch."),
+        )
         fullest = min(batch_contexts, len(counts))
         self.largest_chunk = int(np.partition(counts, len(counts) - fullest)[-fullest:].sum())
 
@@ -150,6 +166,7 @@ class FileSource:
         if rows_per_chunk < 1:
             raise BadInput(f"rows_per_chunk is {rows_per_chunk}, expected at least 1")
         self.device = pick(device)
+        self.place: SaeConfig | None = None
         self.path, self.path_out = Path(path), None if path_out is None else Path(path_out)
         self._x = _mapped(self.path)
         self._y = None if self.path_out is None else _mapped(self.path_out)

@@ -106,7 +106,7 @@ class Trainer:
     @property
     def resamples(self) -> bool:
         """Whether silent latents are to be drawn anew now, with `resample`."""
-        return self.config.plain and at(self.at_step, self.steps, self.config.resample_at)
+        return self.config.plain and self.at_step > 0 and at(self.at_step, self.steps, self.config.resample_at)
 
     @torch.no_grad()
     def resample(self, x: Tensor, y: Tensor) -> int:
