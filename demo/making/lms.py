@@ -105,7 +105,7 @@ def _one_layer() -> PreTrainedModel:
 def _attention_only() -> PreTrainedModel:
     return AttentionOnlyForCausalLM(
         AttentionOnlyConfig(
-            vocab_size=N_VOCAB, hidden_size=96, num_hidden_layers=1, num_attention_heads=4,
+            vocab_size=N_VOCAB, hidden_size=80, num_hidden_layers=1, num_attention_heads=4,
             max_position_embeddings=CONTEXT_LENGTH, **IDS,
         )
     )  # fmt: skip
@@ -131,7 +131,7 @@ def _again(name: str) -> PreTrainedModel:
 
 RECIPES = {
     "one-layer": Recipe(_one_layer, 9_000_000, 3e-3),
-    "attention-only": Recipe(_attention_only, 6_000_000, 3e-3),
+    "attention-only": Recipe(_attention_only, 10_000_000, 4e-3),
     "deep": Recipe(_deep, 16_000_000, 2e-3),
     "deep-on": Recipe(lambda: _again("deep"), 14_000_000, 1.5e-3, seed=1),
 }
@@ -246,6 +246,9 @@ def continuations(folder: Path) -> list[tuple[str, str]]:
     for prompt in PROMPTS:
         torch.manual_seed(0)
         ids = torch.tensor([[0, *lm.tokenizer.encode(prompt)]])
-        made = lm.hf.generate(ids, max_new_tokens=60, do_sample=True, temperature=0.7, top_p=0.95, pad_token_id=2)
+        mask = torch.ones_like(ids)
+        made = lm.hf.generate(
+            ids, attention_mask=mask, max_new_tokens=60, do_sample=True, temperature=0.7, top_p=0.95, pad_token_id=2
+        )
         told.append((prompt, lm.tokenizer.decode(made[0, ids.shape[1] :].tolist())))
     return told

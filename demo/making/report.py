@@ -123,7 +123,7 @@ def _recognised() -> str:
 
 _LMS = {
     "one-layer": "`lms/one-layer`: one attention block, one MLP of 512 ReLUs, d_model 128 (GPT-2's class)",
-    "attention-only": "`lms/attention-only`: one attention block without norms, biases or MLP, d_model 96, 4 heads",
+    "attention-only": "`lms/attention-only`: one attention block without norms, biases or MLP, d_model 80, 4 heads",
     "deep": "`lms/deep`, as it was after its first round",
     "deep-on": "`lms/deep`: 4 layers of 256 (Llama's class), after its second round",
 }

@@ -161,7 +161,8 @@ def test_silence_is_counted_in_tokens_and_dead_latents_come_back() -> None:
         config = config_of("topk", dead_after=10 * BATCH, aux_k=aux_k, learning_rate=1e-3)
         trainer = trained(config, 1, total=1000)
         with torch.no_grad():
-            trainer.weights["b_enc"][: planted.FEATURES] = -4
+            norm = trainer.weights["enc_rows"].norm(dim=1).mean()
+            trainer.weights["b_enc"][: planted.FEATURES] = -4 * norm  # above 0 before, at times
         generator, silent = torch.Generator().manual_seed(8), []
         for _ in range(999):
             x = planted.tokens(BATCH, generator)
