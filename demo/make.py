@@ -1,6 +1,6 @@
 """Makes the demo's bundle, this folder, from text that ships with packages: `python demo/make.py --work FOLDER`.
 
-About three hours on two CPU cores. Each stage leaves what it made and is not done again, unless it is named: `python
+One to two hours on two CPU cores. Each stage leaves what it made and is not done again, unless it is named: `python
 demo/make.py --work FOLDER lms/deep` trains that lm anew, and nothing that comes after it.
 """
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 SUM = 0  # embedding_bag's mode
-# Above this share of all pairs the dense products are faster (measured on a CPU, in float32).
+# Of all pairs; where more fire, products are dense. On a CPU, in float32, going pair by pair has a tenth of their rate.
 DENSE_ABOVE = 0.1
 
 
