@@ -138,6 +138,18 @@ def test_without_a_constraint_gradients_are_clipped_at_1() -> None:
     assert torch.stack([each.norm() for each in grads]).norm().item() == pytest.approx(1.0, rel=1e-4)
 
 
+def test_topk_starts_with_the_gain_of_the_least_error() -> None:
+    trainer = trained(config_of("topk", precision="float32"), 0, total=10)
+    sae = trainer.sae()
+    x = planted.tokens(4096, torch.Generator().manual_seed(5))  # those that it was started from
+
+    def error(gain: float) -> float:
+        x_hat = sae.decode(sae.encode(x) * gain)
+        return float(((x - x_hat) ** 2).sum())
+
+    assert error(1.0) < min(error(0.98), error(1.02))
+
+
 def test_schedules() -> None:
     config = config_of("relu", target_l0=None, l1=3.0, warmup=0.1, decay=0.2, sparsity_warmup=0.5)
     trainer = Trainer(config, planted.D, planted.D, steps=100, batch_size=BATCH)
