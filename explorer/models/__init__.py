@@ -1,5 +1,26 @@
 from explorer.models.access import Account, ApiToken, AuditEntry, Bucket, SignInLink
 from explorer.models.artifacts import Artifact
+from explorer.models.features import Activity, Collection, Examples, Feature, Label, TokenIndex
 from explorer.models.jobs import Job
+from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
 
-__all__ = ["Account", "ApiToken", "Artifact", "AuditEntry", "Bucket", "Job", "SignInLink"]
+__all__ = [
+    "Account",
+    "Activity",
+    "ApiToken",
+    "Artifact",
+    "AuditEntry",
+    "Bucket",
+    "Collection",
+    "Context",
+    "Corpus",
+    "Document",
+    "Examples",
+    "Feature",
+    "Job",
+    "Label",
+    "LanguageModel",
+    "Sae",
+    "SignInLink",
+    "TokenIndex",
+]

@@ -1,0 +1,109 @@
+"""What is known of features. Tables of many rows have a partition for each SAE or collection (partitions.py): it is
+filled by COPY before anybody sees it, and dropped whole."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from explorer.models.artifacts import Artifact
+from explorer.models.library import Corpus, Sae
+
+UNKNOWN = -2.0  # no cosine is that
+
+
+class Collection(models.Model):
+    """One SAE read over one corpus. Its row appears together with all others of it, in one transaction."""
+
+    sae = models.ForeignKey(Sae, on_delete=models.PROTECT, related_name="collections")
+    corpus = models.ForeignKey(Corpus, on_delete=models.PROTECT, related_name="collections")
+    evidence = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="+")
+    about = models.JSONField()  # what the evidence says of itself: how it was made
+    tokens = models.BigIntegerField()  # that counted
+    masked = models.BigIntegerField()
+    n_never_fired = models.PositiveIntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sae", "corpus"], name="collection_once")]
+
+    def __str__(self) -> str:
+        return f"{self.sae} over {self.corpus}"
+
+
+class Feature(models.Model):
+    """What is known of a latent without any text. A partition for each SAE."""
+
+    pk = models.CompositePrimaryKey("sae_id", "index")
+    sae = models.ForeignKey(Sae, on_delete=models.DO_NOTHING, db_index=False)
+    index = models.IntegerField()
+    decoder_norm = models.FloatField()
+    encoder_cosine = models.FloatField()  # of encoder and decoder; UNKNOWN for transcoders
+    packed = models.BinaryField()  # logit lens, input lens, neighbours: packed/feature.py
+
+    def __str__(self) -> str:
+        return f"feature {self.index}"
+
+
+class Activity(models.Model):
+    """A feature's figures in one collection, as narrow as the browser can do with, and nothing null, so that keyset
+    pages stay in plain indexes. A partition for each collection."""
+
+    pk = models.CompositePrimaryKey("collection_id", "index")
+    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    index = models.IntegerField()
+    n_fired = models.BigIntegerField()
+    n_contexts = models.IntegerField()
+    n_documents = models.IntegerField()
+    maximum = models.FloatField()
+    mean = models.FloatField()  # over the tokens where it fires; 0 where it never does
+    deviation = models.FloatField()
+    p99 = models.FloatField()
+    decoder_norm = models.FloatField()
+    neighbour_cosine = models.FloatField()  # of the nearest; UNKNOWN where there is no other
+    top_token = models.IntegerField()  # that it raises most; −1 where that is not known
+
+    def __str__(self) -> str:
+        return f"feature {self.index}"
+
+
+class Examples(models.Model):
+    """All of a feature's examples in one collection, packed. A partition for each collection."""
+
+    pk = models.CompositePrimaryKey("collection_id", "index")
+    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    index = models.IntegerField()
+    packed = models.BinaryField()  # packed/examples.py
+
+    def __str__(self) -> str:
+        return f"examples of feature {self.index}"
+
+
+class TokenIndex(models.Model):
+    """Which features fire most strongly on a token: those whose top examples peak there. A partition for each
+    collection."""
+
+    pk = models.CompositePrimaryKey("collection_id", "token")
+    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    token = models.IntegerField()
+    features = ArrayField(models.IntegerField())
+
+    def __str__(self) -> str:
+        return f"features on token {self.token}"
+
+
+class Label(models.Model):
+    """A short text naming a feature. Rows are added; the newest is what a feature is called."""
+
+    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="labels")
+    index = models.IntegerField()
+    text = models.CharField(max_length=200, blank=True)  # empty: a label taken away
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["sae", "index", "-id"], name="label_of_feature")]
+
+    def __str__(self) -> str:
+        return self.text
