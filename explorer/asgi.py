@@ -9,9 +9,11 @@ django.setup()
 
 from django.conf import settings  # noqa: E402  the handlers need the apps to be ready
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.urls import reverse  # noqa: E402
 
 from explorer.front.bodies import Bodies  # noqa: E402
 from explorer.front.forwarded import Forwarded  # noqa: E402
+from explorer.front.uploads import Uploads  # noqa: E402
 from explorer.hub import hub  # noqa: E402
 from explorer.pages import Pages, Receive, Scope, Send  # noqa: E402
 
@@ -43,4 +45,5 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-application = Forwarded(Bodies(_answer, settings.BODY_LIMIT), settings.PROXIES)
+uploads = Uploads(reverse("sae_add"), settings.UPLOAD_LIMIT)
+application = Forwarded(Bodies(_answer, settings.BODY_LIMIT, uploads), settings.PROXIES)

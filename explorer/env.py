@@ -99,6 +99,19 @@ def path(name: str, default: Path, about: str) -> Path:
     return Path(_read(name, str(default), about, str)).expanduser().absolute()
 
 
+def folders(name: str, default: tuple[Path, ...], about: str) -> tuple[Path, ...]:
+    """By commas, or as PATH has them."""
+
+    def parse(value: str) -> tuple[Path, ...]:
+        found = tuple(Path(part.strip()).expanduser() for part in re.split(f"[,{os.pathsep}]", value) if part.strip())
+        for folder in found:
+            if not folder.is_absolute():
+                raise ValueError(f"{folder} is no absolute path")
+        return found
+
+    return _read(name, default, about, parse)
+
+
 def json_object(name: str, about: str) -> dict[str, Any] | None:
     def parse(value: str) -> dict[str, Any] | None:
         try:

@@ -6,6 +6,7 @@ WSGI handler on a few lasting threads, and only streams go through the ASGI one.
 """
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -29,8 +30,13 @@ class ClientGone(Exception):
     """The client left before its request was whole."""
 
 
+class NoRoom(Exception):
+    """A request's body could not be kept: the disk is full."""
+
+
 class Pages:
     def __init__(self) -> None:
+        settings.PLACES.uploads.mkdir(parents=True, exist_ok=True)
         self._handler = WSGIHandler()
         self._threads = ThreadPoolExecutor(settings.PAGE_THREADS, thread_name_prefix="page")
         # A slow download must not keep a page waiting.
@@ -38,11 +44,16 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        with tempfile.SpooledTemporaryFile(max_size=BODY_IN_MEMORY) as body:
-            try:
-                await _receive_body(receive, body)
-            except ClientGone:
+        body = tempfile.SpooledTemporaryFile(max_size=BODY_IN_MEMORY, dir=settings.PLACES.uploads)  # noqa: SIM115
+        try:
+            await _receive_body(receive, body)
+        except (ClientGone, OSError) as why:
+            with contextlib.suppress(OSError):  # it would write what it still holds
+                body.close()
+            if isinstance(why, ClientGone):
                 return
+            raise NoRoom from why
+        with body:
             response = await loop.run_in_executor(self._threads, self._respond, _environ(scope, body))
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
             if response.content is not None:

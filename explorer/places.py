@@ -65,6 +65,11 @@ class Places:
         return self.run / "broker"
 
     @property
+    def uploads(self) -> Path:
+        """What is still being sent; on the disk that will keep it, as /tmp may be small."""
+        return self.run / "uploads"
+
+    @property
     def widened(self) -> Path:
         """Folders that another user was let through, with the modes to put back."""
         return self.data / "widened.json"

@@ -34,6 +34,18 @@ ALLOWED_HOSTS = list(
 BODY_LIMIT = 2**20 * env.integer(
     "EXPLORER_BODY_MIB", 2, "largest form or API request in MiB; uploads have a cap of their own", least=1, most=1024
 )
+UPLOAD_LIMIT = 2**20 * env.integer(
+    "EXPLORER_UPLOAD_MIB",
+    512,
+    "largest upload of an SAE in MiB, which researchers alone may send",
+    least=1,
+    most=65_536,
+)
+ROOTS = env.folders(
+    "EXPLORER_ROOTS",
+    (BASE_DIR / "demo",),
+    "folders, by commas, from which researchers may add models, SAEs and text in the browser",
+)
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT  # what came through explorer/front/bodies.py is not refused again
 
 if PRODUCTION and DEBUG:
@@ -82,6 +94,7 @@ ARTIFACT_STORAGE = env.json_object(
     "EXPLORER_ARTIFACT_STORAGE",
     'another place for artifacts, as JSON for Django\'s STORAGES: {"BACKEND": …, "OPTIONS": {…}}',
 )
+FILE_UPLOAD_HANDLERS = ["explorer.uploads.UploadHandler"]
 STATIC_URL = "/static/"
 STATIC_ROOT = PLACES.static
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -2,7 +2,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import IntConverter, StringConverter
 
 from explorer.api import guide
-from explorer.views import account, artifacts, events, health, jobs, library, patterns, people, sign_in
+from explorer.views import account, adding, artifacts, events, health, jobs, library, patterns, people, sign_in
 
 
 class Sha256Converter(StringConverter):
@@ -29,6 +29,7 @@ register_converter(RowConverter, "row")
 
 urlpatterns = [
     path("", library.library, name="library"),
+    path("saes/add/", adding.sae_add, name="sae_add"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),
     path("jobs/<row:job_id>/", jobs.job, name="job"),

@@ -23,6 +23,8 @@ address                 method  closed open   viewer annotator researcher admin
 
 library                 GET     in     200    200    200    200    200
 library                 POST    in     405    405    405    405    405
+sae_add                 GET     in     in     403    403    200    200
+sae_add                 POST    in     in     403    403    422    422
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
 diagnose                GET     in     in     403    403    405    405

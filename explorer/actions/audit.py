@@ -17,6 +17,8 @@ class Action(StrEnum):
     LINK_MADE = "sign-in link made"
     TOKEN_MADE = "token made"  # noqa: S105
     TOKEN_REVOKED = "token revoked"  # noqa: S105
+    FILES_IMPORTED = "files imported"
+    SAE_REMOVED = "SAE removed"
 
 
 def note(

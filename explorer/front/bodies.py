@@ -7,14 +7,20 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from django.template.loader import render_to_string
 
 from explorer.front import Application
-from explorer.pages import Headers, Receive, Scope, Send
+from explorer.pages import Headers, NoRoom, Receive, Scope, Send
 from explorer.problems import API, MEDIA_TYPE
+
+log = logging.getLogger(__name__)
+
+Larger = Callable[[Scope], Awaitable[int | None]]
 
 # Many a client reads nothing before it has sent all, and closing a connection that has unread bytes
 # resets it, answer and all. So what still comes is read and dropped: enough of it for a file that was
@@ -25,36 +31,47 @@ DRAIN_PAUSE = 2.0  # without a byte; a client that has read the answer need not 
 
 
 class Bodies:
-    def __init__(self, application: Application, limit: int) -> None:
+    def __init__(self, application: Application, limit: int, larger: Larger | None = None) -> None:
+        """`larger` says of a request how much more it may bring, if it may."""
         self._application = application
         self._limit = limit
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
-        elif _declared(scope["headers"]) > self._limit:
-            await self._refuse(scope, receive, send)
-        else:
-            request = Request(receive, send, self._limit)
+            return
+        limit = (await self._larger(scope) if self._larger else None) or self._limit
+        if _declared(scope["headers"]) > limit:
+            await _refuse(scope, receive, send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
+            return
+        request = Request(receive, send, limit)
+        try:
             await self._application(scope, request.receive, request.send)
-            if request.too_large and not request.answered:
-                await self._refuse(scope, receive if request.unread else None, send)
+        except NoRoom:
+            log.exception("a request could not be kept")
+            await _refuse(scope, receive if request.unread else None, send, HTTPStatus.INSUFFICIENT_STORAGE, limit)
+            return
+        if request.too_large and not request.answered:
+            rest = receive if request.unread else None
+            await _refuse(scope, rest, send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
 
-    async def _refuse(self, scope: Scope, receive: Receive | None, send: Send) -> None:
-        content_type, content = answer(scope["path"].startswith(API), self._limit)
-        headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(content)),
-            (b"connection", b"close"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", b"no-store"),
-            (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
-        ]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": content, "more_body": True})
-        if receive is not None:
-            await _drain(receive)
-        await send({"type": "http.response.body", "body": b""})
+
+async def _refuse(scope: Scope, receive: Receive | None, send: Send, status: HTTPStatus, limit: int) -> None:
+    content_type, content = answer(scope["path"].startswith(API), status, limit)
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(content)),
+        (b"connection", b"close"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    ]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    if receive is not None:
+        await _drain(receive)
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Request:
@@ -75,10 +92,10 @@ class Request:
             return {"type": "http.disconnect"}
         message = await self._receive()
         self._room -= len(message.get("body", b""))
+        self.unread = message.get("more_body", False)
         if self._room >= 0:
             return message
         self.too_large = True
-        self.unread = message.get("more_body", False)
         return {"type": "http.disconnect"}
 
     async def send(self, message: Mapping[str, Any]) -> None:
@@ -88,14 +105,17 @@ class Request:
 
 
 @functools.cache
-def answer(to_api: bool, limit: int) -> tuple[bytes, bytes]:
+def answer(to_api: bool, status: HTTPStatus, limit: int) -> tuple[bytes, bytes]:
     """Its content type and its content."""
     mib = limit // 2**20
+    full = status == HTTPStatus.INSUFFICIENT_STORAGE
     if to_api:
-        detail = f"A request may have {mib} MiB at most."
-        problem = {"type": "about:blank", "title": "Content Too Large", "status": 413, "detail": detail}
+        detail = "The disk is full; nothing was kept." if full else f"A request may have {mib} MiB at most."
+        title = "Insufficient Storage" if full else "Content Too Large"
+        problem = {"type": "about:blank", "title": title, "status": int(status), "detail": detail}
         return MEDIA_TYPE.encode(), json.dumps(problem).encode()
-    page = render_to_string("errors/too_large.html", {"mib": mib})  # no request: no database is asked
+    # No request: no database is asked.
+    page = render_to_string("errors/no_room.html" if full else "errors/too_large.html", {"mib": mib})
     return b"text/html; charset=utf-8", page.encode()
 
 

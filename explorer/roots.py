@@ -1,0 +1,69 @@
+"""Folders on the server that people may name, and nothing beside them (settings.ROOTS).
+
+A path counts as what it leads to: links are followed before it is looked at. What lies outside is told apart neither
+from what does not exist nor from what may not be read.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from django.conf import settings
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w-][\w.@=+-]*)*", re.ASCII)
+BARE = re.compile(r"[\w-][\w.-]*", re.ASCII)  # as the oldest lms are called: gpt2
+MOST_LOOKED_AT = 20_000  # files of a folder
+
+
+class NotAllowed(Exception):
+    """Why not, for whoever named it."""
+
+
+def folder_or_hub_id(text: str, *, bare: bool = False) -> str:
+    """An absolute path within a root, or an id of the hub as it is."""
+    try:
+        return path(text)
+    except NotAllowed:
+        looks_like_one = HUB_ID.fullmatch(text) or (bare and BARE.fullmatch(text))
+        # Whoever loads it takes a name for a path where one is there.
+        if not looks_like_one or any((here / text).exists() for here in (Path.cwd(), settings.BASE_DIR)):
+            raise
+        return text
+
+
+def path(text: str) -> str:
+    """Within a root, absolute, links resolved."""
+    if ".." in re.split(r"[/\\]", text):
+        raise NotAllowed(f"{text}: name it without “..”.")
+    for root in map(Path.resolve, settings.ROOTS):
+        try:
+            found = (root / text).resolve(strict=True)
+        except (OSError, ValueError):  # not there, a circle of links, a name too long, NUL
+            continue
+        if found.is_relative_to(root):
+            _refuse_links_out(found)
+            return str(found)
+    folders = ", ".join(map(str, settings.ROOTS))
+    raise NotAllowed(f"{text}: there is nothing of that name in {folders}.")
+
+
+def _refuse_links_out(found: Path) -> None:
+    """Of a folder all is read, so nothing in it may lead out."""
+    roots = [root.resolve() for root in settings.ROOTS]
+    for link in _links(found):
+        target = Path(os.path.realpath(link))
+        if not any(target.is_relative_to(root) for root in roots):
+            raise NotAllowed(f"{found}: {link.relative_to(found)} in it is a link that leads elsewhere.")
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    entries = (
+        Path(here, name) for here, folders, files in os.walk(folder, followlinks=False) for name in [*folders, *files]
+    )
+    for looked_at, entry in enumerate(islice(entries, MOST_LOOKED_AT + 1), start=1):
+        if looked_at > MOST_LOOKED_AT:
+            raise NotAllowed(f"{folder}: it holds more than {MOST_LOOKED_AT:,} files; name a folder within it.")
+        if entry.is_symlink():
+            yield entry
