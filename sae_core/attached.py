@@ -108,9 +108,10 @@ class Attached:
         return self.lm.logits(tokens, {self.sae.hookpoint_out: put})
 
     def _passing(self, passed: dict[str, Tensor]) -> Passing:
-        return Passing(self._seen(passed[self.sae.hookpoint]), self._seen(passed[self.sae.hookpoint_out]))
+        return Passing(self.seen(passed[self.sae.hookpoint]), self.seen(passed[self.sae.hookpoint_out]))
 
-    def _seen(self, activation: Tensor) -> Tensor:
+    def seen(self, activation: Tensor) -> Tensor:
+        """In the SAE's terms: its precision, and centred where it is."""
         activation = activation.to(self.sae.dtype)
         return activation - activation.mean(-1, keepdim=True) if self.sae.config.centred else activation
 

@@ -8,6 +8,7 @@ import torch
 
 from sae_core.errors import BadInput
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -66,3 +67,10 @@ def matmul_flops(device: str, size: int = 1024, seconds: float = 0.5) -> float:
         (a @ b).sum().item()
         count += 1
     return count * 2 * size**3 / taken
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it is for want of memory, the device's or this machine's, that torch gave up."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)

@@ -1,7 +1,8 @@
 """What one SAE read over one corpus leaves behind: `evidence.safetensors`, its names and its units.
 
 F latents, K = top_k. Lists end in context −1 and value 0 where there is less. All contexts are numbers of the corpus's
-contexts; positions are within a context. A latent fires at a token where its activation is above 0.
+contexts; positions are within a context. A latent fires at a token where its activation is not 0; below 0 it can be in signed TopK alone, and lists, intervals and
+histogram are of activations above 0.
 
     counts       n_fired i64 (F) tokens it fires at; n_contexts i64 (F); n_documents i64 (F), −1 where documents are not
                  known; sum_act, sum_sq_act f64 (F); max_act, p99_act f32 (F)

@@ -1,6 +1,7 @@
 """Directions and the angles between them, in blocks, so that no (n_latents, n_latents) matrix is ever whole."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,21 @@ def cosine_blocks(rows: Tensor, others: Tensor, *, block_bytes: int = BLOCK_BYTE
     size = max(1, block_bytes // (len(others) * others.element_size()))
     for start in range(0, len(unit), size):
         yield start, unit[start : start + size] @ against.T
+
+
+class Nearest(NamedTuple):
+    indices: Tensor  # (b, k) int64
+    cosines: Tensor  # (b, k) falling
+
+
+def nearest(rows: Tensor, k: int, *, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Nearest]]:
+    """Of each row the k others of the largest cosine, fewer where there are no more, block by block, and where each
+    block begins.  # (n, d)"""
+    k = min(k, len(rows) - 1)
+    for start, block in cosine_blocks(rows, rows, block_bytes=block_bytes):
+        block.diagonal(start).fill_(-torch.inf)  # each row with itself
+        top = block.topk(k, dim=1)
+        yield start, Nearest(top.indices, top.values)
 
 
 def mmcs(rows: Tensor, others: Tensor, *, block_bytes: int = BLOCK_BYTES) -> float:

@@ -31,6 +31,12 @@ class TopLogits(NamedTuple):
     kurtosis: Tensor  # (n,) in excess of a normal distribution's; 0 where all logits are equal
 
 
+class LogitHistogram(NamedTuple):
+    low: Tensor  # (n,)
+    high: Tensor  # (n,)
+    counts: Tensor  # (n, bins) int64, of as many equal bins between the two
+
+
 class TopInputs(NamedTuple):
     ids: Tensor  # (n, k) int64
     values: Tensor  # (n, k) falling
@@ -66,6 +72,16 @@ def top_logits(lm: Lm, directions: Tensor, hookpoint: str, *, k: int = 10, block
     _check_k(lm, k)
     blocks = [_top_and_moments(block, k) for block in logit_lens(lm, directions, hookpoint, block_bytes=block_bytes)]
     return TopLogits(*map(torch.cat, zip(*blocks, strict=True)))
+
+
+def summaries(
+    lm: Lm, directions: Tensor, hookpoint: str, *, k: int, bins: int, block_bytes: int = BLOCK_BYTES
+) -> Iterator[tuple[TopLogits, LogitHistogram]]:
+    """The same with the histogram of all logits, in blocks of as many directions as fit."""
+    _check_k(lm, k)
+    for block in logit_lens(lm, directions, hookpoint, block_bytes=block_bytes):
+        histogram = _histogram(block, bins)
+        yield _top_and_moments(block, k), histogram
 
 
 def embedding_inputs(lm: Lm, hookpoint: str) -> Tensor:
@@ -131,3 +147,12 @@ def _top_and_moments(logits: Tensor, k: int) -> TopLogits:
     skew = z.mul_(squares).mean(-1)
     kurtosis = torch.where(std > 0, squares.square_().mean(-1) - 3, 0)
     return TopLogits(top.indices, top.values, bottom.indices, bottom.values, std, skew, kurtosis)
+
+
+def _histogram(logits: Tensor, bins: int) -> LogitHistogram:
+    low, high = logits.aminmax(dim=-1)
+    width = torch.where(high > low, high - low, 1)
+    which = logits.sub(low[:, None]).mul_((bins / width)[:, None]).long().clamp_(max=bins - 1)  # (b, n_vocab)
+    which += torch.arange(0, len(logits) * bins, bins, device=logits.device)[:, None]
+    counts = torch.bincount(which.view(-1), minlength=len(logits) * bins).view(-1, bins)
+    return LogitHistogram(low, high, counts)

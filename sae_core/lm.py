@@ -1,9 +1,11 @@
 """A language model: loaded, run as far as a hookpoint, changed at hookpoints."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,15 @@ class Lm:
 
     def width(self, hookpoint: str) -> int:
         return width(self.layout, hookpoint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for the same weights, wherever they come from."""
+        digest = hashlib.sha256(str(self.hf.config.model_type).encode())
+        for name, each in sorted(self.hf.named_parameters()):
+            digest.update(f"{name} {each.dtype} {tuple(each.shape)}".encode())
+            digest.update(each.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def activations(self, tokens: Tokens, hookpoint: str, *, centred: bool = False) -> Tensor:
         """What passes at a hookpoint; nothing above it is computed.  # (contexts, length) -> (contexts, length, width)

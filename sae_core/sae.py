@@ -125,9 +125,10 @@ class Sae(nn.Module):
     def normalised(self, x: Tensor) -> Normalised:
         return normalise(x.to(self.dtype), self.config.normalise)
 
-    def pre_acts(self, x: Tensor) -> Tensor:
-        """h + b_enc, what the family's function is applied to; h + b_gate where gated."""
-        return self._product(x, self.b_gate if self.b_enc is None else self.b_enc)  # (n, n_latents)
+    def pre_acts(self, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """h + b_enc, what the family's function is applied to; h + b_gate where gated. Into `out`, where given: fresh
+        memory for each batch can cost more than the product."""
+        return self._product(x, self.b_gate if self.b_enc is None else self.b_enc, out)  # (n, n_latents)
 
     def encode(self, x: Tensor) -> Tensor:
         config = self.config  # (n, d_in) -> (n, n_latents)
@@ -136,7 +137,12 @@ class Sae(nn.Module):
             assert self.r_mag is not None
             assert self.b_mag is not None
             return activations.gated(self._product(x), self.b_gate, self.r_mag, self.b_mag)
-        pre = self.pre_acts(x)
+        return self.activate(self.pre_acts(x))
+
+    def activate(self, pre: Tensor) -> Tensor:
+        """f of what `pre_acts` gives; a gated SAE's needs more than these.  # (n, n_latents) -> (n, n_latents)"""
+        config = self.config
+        assert config.family != Family.GATED
         if config.family in NEEDS_K:
             assert config.k is not None
             if config.family == Family.GROUPMAX:
@@ -177,14 +183,16 @@ class Sae(nn.Module):
         acts = self.encode_sparse(x) if self.config.family == Family.TOPK and x.dim() == 2 else self.encode(x)
         return self.decode(acts, x)
 
-    def _product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _product(self, x: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         if x.shape[-1] != self.d_in:
             raise BadInput(f"the input is {x.shape[-1]} wide, this SAE reads {self.d_in}")
         z = self.normalised(x).x
         if self.config.family == Family.NEURONS:
-            return z
+            return z if out is None else out.copy_(z)
         if self.config.subtract_b_dec:
             z = z - self.b_dec
+        if out is not None and bias is not None:
+            return torch.addmm(bias, z, self.W_enc, out=out)
         return nn.functional.linear(z, self.W_enc.T, bias)  # one pass over the latents for product and bias
 
     def _decode_sparse(self, acts: Sparse) -> Tensor:

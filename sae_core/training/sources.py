@@ -13,6 +13,7 @@ from torch import Tensor
 from sae_core.config import Family, SaeConfig
 from sae_core.devices import pick
 from sae_core.errors import BadInput
+from sae_core.finite import finite, not_finite
 from sae_core.lm import Lm
 from sae_core.masks import counted
 from sae_core.token_files import map_npy
@@ -134,12 +135,12 @@ class LmSource:
 
     def _kept(self, passed: dict[str, Tensor], hookpoint: str, keep: Tensor, number: int) -> Tensor:
         x = _wide(passed[hookpoint][keep])
-        if not _finite(x):
+        if not finite(x):
             raise BadInput(self._spoiled(x, hookpoint, keep, number))
         return x - x.mean(-1, keepdim=True) if self.centred else x
 
     def _spoiled(self, x: Tensor, hookpoint: str, keep: Tensor, number: int) -> str:
-        found = _not_finite(x)
+        found = not_finite(x)
         row, position = keep.nonzero()[found.first].tolist()
         context = self._order.part(number)[1][row]
         overflow = self.lm.dtype == torch.float16 and found.what != "NaN"
@@ -195,8 +196,8 @@ class FileSource:
         start, stop = self._rows(number)
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused below
             x = torch.from_numpy(np.array(array[start:stop], np.float32, order="C"))
-        if not _finite(x):
-            found = _not_finite(x)
+        if not finite(x):
+            found = not_finite(x)
             raise BadInput(
                 f"{path}: {self._in_words(number)} hold {found.what} in {found.tokens:,} of {len(x):,} rows, "
                 f"row {start + found.first} the first; leave them out, or write the file anew from what it was made of"
@@ -265,21 +266,3 @@ def _mapped(path: Path) -> NDArray[Any]:
 def _wide(x: Tensor) -> Tensor:
     """A mean, and a difference of two numbers, lose too much in half precision."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-def _finite(x: Tensor) -> bool:
-    """A tenth of what isfinite().all() takes: NaN goes through minimum and maximum, and infinity is one of them."""
-    return not len(x) or bool(torch.stack(x.aminmax()).isfinite().all())
-
-
-class _NotFinite(NamedTuple):
-    what: str
-    tokens: int
-    first: int  # of them
-
-
-def _not_finite(x: Tensor) -> _NotFinite:
-    nan, infinite = bool(x.isnan().any()), bool(x.isinf().any())
-    what = " and ".join(name for name, there in (("NaN", nan), ("infinity", infinite)) if there)
-    spoiled = (~x.isfinite()).any(1).nonzero().flatten()  # rows
-    return _NotFinite(what, len(spoiled), int(spoiled[0]))
