@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
-from explorer.models import Job
+from explorer.models import Job, Sae
 from explorer.models.access import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -57,6 +57,11 @@ def role_of(user: Person) -> Role:
         return Role.ADMIN
     account = getattr(user, "account", None)  # raises an AttributeError where there is none
     return Role(account.role) if account else Role.VIEWER
+
+
+def may_change_sae(user: Person, sae: Sae) -> bool:
+    role = role_of(user)
+    return role.may_administer or (role.may_research and sae.created_by_id is not None and sae.created_by_id == user.pk)
 
 
 def may_change_job(user: Person, job: Job) -> bool:

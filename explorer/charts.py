@@ -1,5 +1,6 @@
 """Figures for plotly from plain data. Colours are names of CSS variables, which chart.js looks up in the theme."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,22 @@ def histogram(edges: Sequence[float], counts: Sequence[float], *, x: str, y: str
         "marker": {"color": ACCENT, "line": {"width": 0}},
     }
     return _figure([bars] if any(counts) else [], x, y, bargap=0.04)
+
+
+def octaves(lows: Sequence[float], highs: Sequence[float], counts: Sequence[float], *, x: str, y: str) -> Figure:
+    """Counts of bins that grow with what they hold, on a logarithmic axis, where they are equally wide."""
+    bars = {
+        "type": "bar",
+        "x": [math.sqrt(low * high) for low, high in zip(lows, highs, strict=True)],
+        "y": list(counts),
+        "width": [math.log10(high / low) for low, high in zip(lows, highs, strict=True)],  # in the axis's own units
+        "customdata": [[low, high] for low, high in zip(lows, highs, strict=True)],
+        "hovertemplate": "%{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y:,}<extra></extra>",
+        "marker": {"color": ACCENT, "line": {"width": 0}},
+    }
+    figure = _figure([bars] if any(counts) else [], x, y, bargap=0.04)
+    figure["layout"]["xaxis"]["type"] = "log"
+    return figure
 
 
 def scatter(

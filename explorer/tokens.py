@@ -50,6 +50,7 @@ class Vocabulary:
         self._tokens, self._special = tokens, special
         self.together = lru_cache(CACHED)(self._together)
         self.silent = lru_cache(CACHED)(self._silent)
+        self.by_itself = lru_cache(CACHED)(self._by_itself)
 
     def _alone(self, token: int) -> str:
         """The HTML within the span of one token; "" where its bytes are not whole characters."""
@@ -70,6 +71,19 @@ class Vocabulary:
         """The span of a token that does not fire, ready-made, as most on a page are; "" where bytes are not whole."""
         text = self._alone(token)
         return f"{_opening(f'{token:d}', '0')}{text}</span>" if text else ""
+
+    def _by_itself(self, token: int) -> str:
+        """The HTML of one token, of half a character its bytes."""
+        return self._alone(token) or self._together((token,))
+
+    def text(self, ids: Sequence[int]) -> list[str]:
+        """Each token as text, for programs: half a character becomes the replacement character."""
+        known = len(self._tokens)
+        return [self._tokens[token].decode(errors="replace") if 0 <= token < known else "" for token in ids]
+
+    def continues(self, token: int) -> bool:
+        """Whether it begins within a character of UTF-8."""
+        return self._is_text(token) and 0x80 <= self._tokens[token][0] < 0xC0
 
     def _is_text(self, token: int) -> bool:
         return 0 <= token < len(self._tokens) and token not in self._special and self._tokens[token] != b""
@@ -120,6 +134,12 @@ def render(
         spans[start] = f"{opening}{vocabulary.together(tokens)}</span>"
     container = f'<div class="tokens" role="group" aria-label="{escape(label)}" dir="auto"'
     return SafeString(f'{container} data-first="{first:d}" data-peak="{full:.5g}">{"".join(spans)}</div>')
+
+
+def alone(vocabulary: Vocabulary, token: int) -> SafeString:
+    """One token by itself, such as in a table."""
+    text = vocabulary.by_itself(token)
+    return SafeString(f'<span class="token" dir="auto" title="token {token:d}">{text}</span>')
 
 
 def _level(value: float, full: float) -> int:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from explorer import charts
@@ -14,6 +16,16 @@ def test_a_histogram_is_drawn_as_it_was_counted() -> None:
 def test_nothing_to_draw_is_said() -> None:
     assert charts.histogram([0, 1], [0], x="score")["data"] == []
     assert charts.scatter([], [], [], x="density", y="maximum")["data"] == []
+
+
+def test_octaves_are_equally_wide_on_their_axis() -> None:
+    figure = charts.octaves([1, 2, 8], [2, 4, 16], [5, 0, 7], x="activation", y="tokens")
+    (bars,) = figure["data"]
+    assert bars["x"] == pytest.approx([2**0.5, 8**0.5, 128**0.5])
+    assert bars["width"] == pytest.approx([math.log10(2)] * 3)
+    assert (bars["y"], bars["customdata"][2]) == ([5, 0, 7], [8, 16])
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert charts.octaves([], [], [], x="activation", y="tokens")["data"] == []
 
 
 def test_edges_and_counts_must_fit() -> None:

@@ -5,7 +5,8 @@ import math
 import sys
 from http import HTTPStatus
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -44,6 +45,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Nothing of the request is believed here, so nothing of it is asked: not who it is, not which page."""
+    if isinstance(exception, RequestDataTooBig):  # a field beside a file, whose address takes more than a form's
+        content = render_to_string("errors/too_large.html", {"mib": settings.DATA_UPLOAD_MAX_MEMORY_SIZE >> 20})
+        return HttpResponse(content, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     if is_for_api(request):
         return problem(HTTPStatus.BAD_REQUEST)
     return HttpResponse(render_to_string("400.html"), status=HTTPStatus.BAD_REQUEST)

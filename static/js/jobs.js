@@ -4,9 +4,6 @@
 "use strict";
 
 (() => {
-  const container = document.querySelector("[data-streams]");
-  if (!container) return;
-
   const number = new Intl.NumberFormat("en");
   const texts = new Map(); // of each job: its attempt and what that has written so far
   let source = null;
@@ -56,6 +53,7 @@
       } else {
         element.dataset.state = event.state;
         fetchAnew(element);
+        element.dispatchEvent(new CustomEvent("job-state", { bubbles: true, detail: event }));
       }
     }
   }
@@ -94,7 +92,8 @@
     stop();
     if (!ids || !needed()) return;
     const from = place ? `&last_event_id=${encodeURIComponent(place)}` : "";
-    source = new EventSource(`${container.dataset.streams}?job=${ids}${from}`);
+    const { streams } = live[0].closest("[data-streams]").dataset;
+    source = new EventSource(`${streams}?job=${ids}${from}`);
     followed = ids;
     const on = (name, act) =>
       source.addEventListener(name, (event) => {
@@ -106,6 +105,7 @@
     on("end", stop);
   }
 
+  document.addEventListener("htmx:afterSwap", follow); // a list that came may have other jobs
   document.addEventListener("visibilitychange", follow);
   window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", follow);
