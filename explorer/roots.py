@@ -14,6 +14,7 @@ from django.conf import settings
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w-][\w.@=+-]*)*", re.ASCII)
 BARE = re.compile(r"[\w-][\w.-]*", re.ASCII)  # as the oldest lms are called: gpt2
+LONGEST_ID = 200
 MOST_LOOKED_AT = 20_000  # files of a folder
 
 
@@ -26,9 +27,10 @@ def folder_or_hub_id(text: str, *, bare: bool = False) -> str:
     try:
         return path(text)
     except NotAllowed:
-        looks_like_one = HUB_ID.fullmatch(text) or (bare and BARE.fullmatch(text))
-        # Whoever loads it takes a name for a path where one is there.
-        if not looks_like_one or any((here / text).exists() for here in (Path.cwd(), settings.BASE_DIR)):
+        looks_like_one = len(text) <= LONGEST_ID and (HUB_ID.fullmatch(text) or (bare and BARE.fullmatch(text)))
+        here = (Path.cwd(), settings.BASE_DIR, *settings.ROOTS)
+        # Whoever loads it takes a name for a path where there is one.
+        if not looks_like_one or any(os.path.lexists(folder / text) for folder in here):
             raise
         return text
 

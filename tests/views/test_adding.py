@@ -1,7 +1,9 @@
 """The form that adds an SAE: what it takes, what it refuses and why, and what becomes of uploads."""
 
+import hashlib
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import Settings
 
+from explorer import artifacts
 from explorer.actions.accounts import set_role
 from explorer.models import Artifact, AuditEntry, Job
 from explorer.models.access import Role
@@ -98,7 +101,7 @@ def test_what_is_typed_becomes_the_arguments_of_a_job(
 @pytest.mark.parametrize(
     "name",
     ["../secret", "/etc", "{tmp}/secret", "lm/../../secret", "..\\secret", "link", "linked/b.txt", "~", "no\\such",
-     "no/such/../thing", "%2e%2e/secret", "//etc/passwd", "x" * 900, "file:///etc"],
+     "no/such/../thing", "%2e%2e/secret", "//etc/passwd", "x" * 900, "x/" * 400, "file:///etc"],
 )  # fmt: skip
 def test_nothing_outside_the_roots_is_named(
     client: Client, researcher: User, root: Path, tmp_path: Path, field: str, name: str
@@ -158,7 +161,7 @@ def test_an_upload_is_kept_by_its_content_and_noted(client: Client, researcher: 
     assert answer.status_code == 302
     arguments = Job.objects.get().arguments
     kept = arguments["sae"]["files"]
-    assert list(kept) == ["w.safetensors", "cfg.json"]
+    assert set(kept) == {"w.safetensors", "cfg.json"}
     assert arguments["name"] == "w"
     stored = {row.name: row.sha256 for row in Artifact.objects.all()}
     assert stored == kept
@@ -198,3 +201,49 @@ def test_an_empty_file_is_refused(client: Client, researcher: User, root: Path) 
     empty = io.BytesIO()
     empty.name = "w.safetensors"
     assert errors_of(client, sae="", files=[empty]) == {"files": ["The submitted file is empty."]}
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_said(client: Client, researcher: User, root: Path) -> None:
+    """Fault 9, by a real limit on what this process may write."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    big = SimpleUploadedFile("w.safetensors", bytes(1 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, unlimited[1]))
+    try:
+        errors = errors_of(client, sae="", files=[big, *files("cfg.json")], name="what was typed stays")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert "The disk is full: there was no room for w.safetensors. Nothing was kept." in errors["files"]
+    assert not Artifact.objects.exists()
+    assert list(django_settings.PLACES.uploads.iterdir()) == []
+
+
+def test_what_cannot_be_kept_leaves_nothing(client: Client, researcher: User, root: Path) -> None:
+    """The second of two files has no place: a file is where its folder would be."""
+    both = files("one.safetensors", "two.json")
+    first, second = (hashlib.sha256(WEIGHTS + name.encode()).hexdigest() for name in ("one.safetensors", "two.json"))
+    store = django_settings.PLACES.artifacts
+    store.mkdir(parents=True, exist_ok=True)
+    assert not (store / second[:2]).exists()
+    (store / second[:2]).write_bytes(b"")
+    try:
+        (error,) = errors_of(client, sae="", files=both)["files"]
+    finally:
+        (store / second[:2]).unlink()
+    assert error.startswith("These files could not be kept, and none was: ")
+    assert not (store / first[:2] / first).exists()
+    assert not Artifact.objects.exists()
+    assert not AuditEntry.objects.filter(action="files imported").exists()
+
+
+def test_what_was_kept_before_stays_when_more_does_not_fit(client: Client, researcher: User, root: Path) -> None:
+    one = artifacts.put(io.BytesIO(WEIGHTS + b"one.safetensors"), name="one.safetensors")
+    second = hashlib.sha256(WEIGHTS + b"two.json").hexdigest()
+    folder = django_settings.PLACES.artifacts / second[:2]
+    assert not folder.exists()
+    folder.write_bytes(b"")
+    try:
+        errors_of(client, sae="", files=files("one.safetensors", "two.json"))
+    finally:
+        folder.unlink()
+    assert Artifact.objects.get() == one
+    assert (django_settings.PLACES.artifacts / one.sha256[:2] / one.sha256).exists()
