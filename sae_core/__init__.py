@@ -54,6 +54,16 @@ What if it were not there? Activations are replaced where they pass, here withou
 >>> changed.shape == (8, 24, lm.n_vocab), bool(changed.abs().max() > 0)
 (True, True)
 
+All of that for every latent, and more (`sae_core.evidence` says what), from one pass over the text:
+
+>>> parts = {"lengths": corpus.lengths, "pieces": corpus.pieces}  # what is padding, and whose the tokens are
+>>> (about,) = sae_core.collect_evidence(lm, [sae], corpus.contexts, ["evidence.safetensors"], **parts)
+>>> evidence = sae_core.ArrayFile("evidence.safetensors")
+>>> bool((evidence["n_fired"] == metrics.n_fired.numpy()).all())
+True
+>>> evidence["top_act"].shape, evidence["logit_top_id"].shape
+((64, 20), (64, 20))
+
 One of our own, from the same lm and text; several sizes and seeds could learn from the same stream:
 
 >>> source = sae_core.LmSource(lm, corpus.contexts, "blocks.1.hook_resid_post", lengths=corpus.lengths)
@@ -75,6 +85,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sae_core.array_files import ArrayFile
+    from sae_core.collect import CollectConfig, collect_evidence, collect_part, finish, shards
     from sae_core.config import Family, Normalise, SaeConfig
     from sae_core.corpus import Corpus, build_corpus, open_corpus
     from sae_core.errors import BadInput, DoubtfulInput
@@ -96,7 +108,9 @@ if TYPE_CHECKING:
     from sae_core.training.sources import FileSource, LmSource
 
 __all__ = [
+    "ArrayFile",
     "BadInput",
+    "CollectConfig",
     "Corpus",
     "DoubtfulInput",
     "Family",
@@ -115,8 +129,11 @@ __all__ = [
     "Training",
     "build_corpus",
     "check_fit",
+    "collect_evidence",
+    "collect_part",
     "counted",
     "encoder_decoder_cosine",
+    "finish",
     "load_lm",
     "load_sae",
     "logit_lens",
@@ -129,6 +146,7 @@ __all__ = [
     "random_directions",
     "save_sae",
     "scaled_inputs",
+    "shards",
     "tokens_from_npy",
     "top_inputs",
     "top_logits",
@@ -138,6 +156,8 @@ __all__ = [
 
 # Where each is defined. Imported when first asked for: transformers takes seconds, and an SAE alone does not need it.
 _HOMES = {
+    "array_files": ("ArrayFile",),
+    "collect": ("CollectConfig", "collect_evidence", "collect_part", "finish", "shards"),
     "config": ("Family", "Normalise", "SaeConfig"),
     "corpus": ("Corpus", "build_corpus", "open_corpus"),
     "errors": ("BadInput", "DoubtfulInput"),

@@ -13,11 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 import sae_core
+from sae_core.collecting import command as collecting_command
 from sae_core.training import command as training_command
 
 DESCRIPTION = """\
 Sparse autoencoders of language models: train them, read them in any library's format, see whether they fit, measure
-them, look at what their latents write. Every command prints one JSON object as its last line."""
+them, collect what their latents fire on and write. Every command prints one JSON object as its last line."""
 EXAMPLES = """\
 examples:
   python -m sae_core show SAE
@@ -26,6 +27,7 @@ examples:
       --n-latents 4096 --out SAE
   python -m sae_core fit --lm LM --sae SAE --tokens CORPUS
   python -m sae_core metrics --lm LM --sae SAE --tokens tokens.npy
+  python -m sae_core collect --lm LM --sae SAE --tokens CORPUS --out EVIDENCE
   python -m sae_core lens --lm LM --sae SAE --latents 3 17
   python -m sae_core convert SAE OUT --format saelens
 
@@ -94,6 +96,10 @@ def parser() -> argparse.ArgumentParser:
         "--no-baselines", action="store_true", help="no PCA, sparse coding and mutual coherence beside it"
     )
     each.add_argument("--batch-size", type=int, metavar="N", help="contexts in a batch")
+
+    each = command("collect", collect, "what every latent fires on and writes, from one pass, in evidence.safetensors")
+    _reading(each)
+    collecting_command.add_arguments(each)
 
     each = command("lens", lens, "the tokens that latents make likelier and less likely")
     _reading(each, tokens=False)
@@ -192,6 +198,14 @@ def metrics(given: argparse.Namespace) -> dict[str, Any]:
             on_progress=on_progress,
         )
     return found.to_json()
+
+
+def collect(given: argparse.Namespace) -> dict[str, Any]:
+    lm, sae = _lm_and_sae(given)
+    path = Path(given.tokens)
+    opened = sae_core.open_corpus(path) if path.is_dir() else None
+    contexts, lengths = _contexts(given, lm)
+    return collecting_command.run(given, lm, sae, contexts, lengths, None if opened is None else opened.pieces)
 
 
 def lens(given: argparse.Namespace) -> dict[str, Any]:

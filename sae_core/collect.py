@@ -1,13 +1,15 @@
 """Collecting: an SAE read over a corpus, once. `sae_core.evidence` says what comes of it.
 
-All at once by `collect`; or in parts, anywhere and in any order, by `collect_part`, and of all parts one evidence by
-`finish`. Both give the same to the last integer, and sums to 1e-12, as long as parts are cut where `shards` cuts them.
+All at once by `collect_evidence`; or in parts, anywhere and in any order, by `collect_part`, and of all parts one
+evidence by `finish`. Both give the same to the last integer, and sums to 1e-12, as long as parts are cut where `shards`
+cuts them.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,10 @@ def shards(n_contexts: int, batch_contexts: int, n_parts: int) -> list[tuple[int
     batches = -(-n_contexts // batch_contexts)
     n_parts = max(1, min(n_parts, batches))
     cuts = [part * batches // n_parts * batch_contexts for part in range(n_parts)] + [n_contexts]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
-def collect(
+def collect_evidence(
     lm: Lm,
     saes: Sequence[Sae],
     contexts: NDArray[Any],

@@ -1,8 +1,8 @@
 """What one SAE read over one corpus leaves behind: `evidence.safetensors`, its names and its units.
 
 F latents, K = top_k. Lists end in context −1 and value 0 where there is less. All contexts are numbers of the corpus's
-contexts; positions are within a context. A latent fires at a token where its activation is not 0; below 0 it can be in signed TopK alone, and lists, intervals and
-histogram are of activations above 0.
+contexts; positions are within a context. A latent fires at a token where its activation is not 0; below 0 it can be in
+signed TopK alone, and lists, intervals and histogram are of activations above 0.
 
     counts       n_fired i64 (F) tokens it fires at; n_contexts i64 (F); n_documents i64 (F), −1 where documents are not
                  known; sum_act, sum_sq_act f64 (F); max_act, p99_act f32 (F)
@@ -27,8 +27,8 @@ histogram are of activations above 0.
                  stream alone
     geometry     decoder_norm f32 (F); encoder_cosine f32 (F), −2 for transcoders; neighbour i32, neighbour_cosine f32
                  (F, 16) falling: nearest by decoder cosine, itself left out, −1 and −2 where there are not so many
-    together     cofire i32, cofire_n i32, cofire_phi f32 (F, 10) falling by phi: latents that fire at the same tokens of
-                 the audit sample, at how many, and the correlation of firing and firing; −1 where there are less
+    together     cofire i32, cofire_n i32, cofire_phi f32 (F, 10) falling by phi: latents that fire at the same tokens
+                 of the audit sample, at how many, and the correlation of firing and firing; −1 where there are less
     neurons      correlated_neuron i32, correlated_pearson f32 (F, 10) by falling |r|; aligned_neuron i32,
                  aligned_weight f32 (F, 10) by falling |weight|; where the hookpoint's axes are an MLP's neurons
     audit        audit_token i64 (A) = context · context_length + position, rising; audit_start i64 (A + 1);

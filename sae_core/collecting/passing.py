@@ -20,6 +20,10 @@ from sae_core.finite import finite, not_finite
 from sae_core.lm import Lm
 from sae_core.masks import counted
 
+# Of the widest activation within a block, taken to be four times d_model, in one forward on a CPU. Above some 32 MB
+# the C library fetches every one from the system anew and gives it back, which costs a third of the forward.
+TOGETHER_BYTES = 16 << 20
+
 OnBatch = Callable[[int, int], None]  # contexts done, of how many; what it raises ends the pass
 
 
@@ -93,7 +97,7 @@ def read_text(
     """While the lm reads one batch, what fired in the one before is sorted into its lists: that keeps one core busy,
     and matrix products wait for memory often enough to leave room."""
     hookpoints = sorted({reader.attached.sae.hookpoint for reader in readers})
-    forward = Forward(lm, hookpoints, text.batch)
+    forward = Forward(lm, hookpoints, text)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeping") as thread:
         keeping: list[Future[None]] = []
         for batch in text.batches(first, stop):
@@ -103,18 +107,26 @@ def read_text(
                 if len(keeping) == len(readers):  # a batch behind at most
                     keeping.pop(0).result()
                 keeping.append(thread.submit(reader.keep, batch, firings))
+            done = min(batch.first + text.batch, stop)
+            if done == stop:
+                for each in keeping:
+                    each.result()
             if on_batch:
-                on_batch(min(batch.first + text.batch, stop) - first, stop - first)
-        for each in keeping:
-            each.result()
+                on_batch(done - first, stop - first)
 
 
 class Forward:
-    """The lm as far as the hookpoints. Where the device's memory does not do for a batch, it is read in halves, and so
-    are those that follow."""
+    """The lm as far as the hookpoints, some contexts of a batch together. Where the device's memory does not do for
+    these, it is half of them from then on."""
 
-    def __init__(self, lm: Lm, hookpoints: Sequence[str], together: int) -> None:
-        self.lm, self.hookpoints, self.together = lm, hookpoints, together
+    def __init__(self, lm: Lm, hookpoints: Sequence[str], text: Text) -> None:
+        self.lm, self.hookpoints, self.together = lm, hookpoints, text.batch
+        if lm.device.type == "cpu":
+            fitting = TOGETHER_BYTES // (text.contexts.shape[1] * 4 * lm.d_model * lm.dtype.itemsize)
+            # As many each time: matrix products of other numbers of rows round differently.
+            self.together = max(
+                each for each in range(1, text.batch + 1) if not text.batch % each and each <= max(fitting, 1)
+            )
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
         while True:
@@ -128,7 +140,7 @@ class Forward:
                         f"{self.lm.device}: its memory does not do for one context of {batch.tokens.shape[1]} tokens "
                         f"of {self.lm.name}; take shorter contexts, or another device"
                     ) from error
-                self.together = self.together // 2
+                self.together = -(-self.together // 2)
             else:
                 break
         passed = pieces[0]

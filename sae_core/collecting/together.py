@@ -7,8 +7,10 @@ that fire often a few hundred of their tokens tell which others are worth counti
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sae_core.collecting.lists import Arrays
@@ -18,36 +20,25 @@ from sae_core.evidence import COFIRE, UNKNOWN
 OFTEN = 256  # tokens, of which candidates are told where a latent has more
 CANDIDATES = 3 * COFIRE
 LEAST = 2  # tokens at which two fire together; once is chance
-BLOCK = 1 << 23  # counts held at a time
-INCIDENCES = 1 << 22  # pairs of latents gone through at a time
+BLOCK = 1 << 21  # counts held at a time by each thread
+INCIDENCES = 1 << 20  # pairs of latents gone through at a time
 
 
 def cofiring(audit: Arrays, n_latents: int, step: Callable[[], None]) -> Arrays:
     sample = _Sample(audit, n_latents)
-    index = np.full((n_latents, COFIRE), -1, np.int32)
-    together = np.zeros((n_latents, COFIRE), np.int32)
-    phi = np.full((n_latents, COFIRE), UNKNOWN, np.float32)
+    found = {
+        "cofire": np.full((n_latents, COFIRE), -1, np.int32),
+        "cofire_n": np.zeros((n_latents, COFIRE), np.int32),
+        "cofire_phi": np.full((n_latents, COFIRE), UNKNOWN, np.float32),
+    }
     rows = max(1, BLOCK // n_latents)
-    for first in range(0, n_latents, rows):
-        stop = min(first + rows, n_latents)
-        counts, share = sample.counts(first, stop)
-        for latent in np.flatnonzero(sample.n_fired[first:stop]) + first:
-            likely = np.flatnonzero(counts[latent - first])
-            likely = likely[likely != latent]
-            n = counts[latent - first, likely]
-            if share[latent - first] < 1:
-                estimated = sample.phi(latent, likely, n / share[latent - first])
-                if len(likely) > CANDIDATES:
-                    likely = np.sort(likely[np.argpartition(-estimated, CANDIDATES)[:CANDIDATES]])
-                n = sample.exactly(latent, likely)
-            likely, n = likely[n >= LEAST], n[n >= LEAST]
-            correlation = sample.phi(latent, likely, n)
-            best = np.argsort(-correlation, kind="stable")[:COFIRE]
-            index[latent, : len(best)] = likely[best]
-            together[latent, : len(best)] = n[best]
-            phi[latent, : len(best)] = correlation[best]
-        step()
-    return {"cofire": index, "cofire_n": together, "cofire_phi": phi}
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # numpy's own sorts and sums keep one core busy
+        starts = range(0, n_latents, rows)
+        for start, block in zip(starts, threads.map(lambda first: sample.block(first, rows), starts), strict=True):
+            for name, array in block.items():
+                found[name][start : start + rows] = array
+            step()
+    return found
 
 
 class _Sample:
@@ -63,7 +54,6 @@ class _Sample:
         self.bounds = np.zeros(n_latents + 1, np.int64)
         np.cumsum(self.n_fired, out=self.bounds[1:])
         self.n_latents = n_latents
-        self._marked = np.zeros(self.tokens, np.bool_)
 
     def of(self, latent: int) -> NDArray[np.int64]:
         return self.by_latent[self.bounds[latent] : self.bounds[latent + 1]]
@@ -96,19 +86,50 @@ class _Sample:
         share = looked / np.maximum(n_fired, 1)
         return counts.reshape(stop - first, self.n_latents), share
 
-    def exactly(self, latent: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
-        """At how many tokens it fires with each of these."""
-        if not len(others):
-            return np.zeros(0, np.int64)
-        self._marked[self.of(latent)] = True
-        found = np.array([np.count_nonzero(self._marked[self.of(other)]) for other in others])
-        self._marked[self.of(latent)] = False
+    def block(self, first: int, rows: int) -> Arrays:
+        """Of some latents those that fire with each, by falling phi."""
+        stop = min(first + rows, self.n_latents)
+        counts, share = self.counts(first, stop)
+        counts[np.arange(stop - first), np.arange(first, stop)] = 0  # each with itself
+        estimated = self._estimated(first, counts, share)
+        k = min(CANDIDATES, self.n_latents)
+        likely = np.argpartition(-estimated, k - 1, axis=1)[:, :k]
+        n = np.take_along_axis(counts, likely, axis=1)
+        for row in np.flatnonzero(share < 1):
+            n[row] = self._exactly(first + row, likely[row])
+        phi = self._phi(np.arange(first, stop)[:, None], likely, n)
+        phi[n < LEAST] = UNKNOWN
+        order = np.lexsort((likely, -phi), axis=1)[:, :COFIRE]
+        best, correlation = (np.take_along_axis(each, order, axis=1) for each in (likely, phi))
+        none = correlation == UNKNOWN
+        return {
+            "cofire": np.where(none, -1, best),
+            "cofire_n": np.where(none, 0, np.take_along_axis(n, order, axis=1)),
+            "cofire_phi": correlation,
+        }
+
+    def _estimated(self, first: int, counts: NDArray[np.int32], share: NDArray[np.float64]) -> NDArray[np.float32]:
+        """phi of all, by which the few are chosen that are looked at closely; in single precision."""
+        tokens = np.float32(self.tokens)
+        a = self.n_fired[first : first + len(counts), None].astype(np.float32)
+        b = self.n_fired.astype(np.float32)
+        found = counts * (tokens / np.maximum(share, 1e-9).astype(np.float32))[:, None]
+        found -= a * b
+        found /= np.sqrt(np.maximum(a * (tokens - a), 1))
+        found /= np.sqrt(np.maximum(b * (tokens - b), 1))
+        found[counts == 0] = UNKNOWN * 2
         return found
 
-    def phi(
-        self, latent: int, others: NDArray[np.int64], together: NDArray[np.int64] | NDArray[np.float64]
+    def _exactly(self, latent: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
+        """At how many tokens it fires with each of these."""
+        marked = np.zeros(self.tokens, np.bool_)
+        marked[self.of(latent)] = True
+        return np.array([np.count_nonzero(marked[self.of(other)]) for other in others])
+
+    def _phi(
+        self, latent: NDArray[np.int64], others: NDArray[np.int64], together: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        n, a, b = float(self.tokens), float(self.n_fired[latent]), self.n_fired[others].astype(np.float64)
+        n, a, b = float(self.tokens), self.n_fired[latent].astype(np.float64), self.n_fired[others].astype(np.float64)
         spread = np.sqrt(a * b * (n - a) * (n - b))
         found: NDArray[np.float64] = np.where(spread > 0, (n * together - a * b) / np.where(spread > 0, spread, 1), 0)
         return found

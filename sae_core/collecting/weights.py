@@ -1,4 +1,4 @@
-"""What is told of latents by the weights of SAE and lm alone, and by the sums of the pass: geometry, lenses, neurons."""
+"""What weights alone, and the sums of the pass, tell of latents: geometry, lenses, neurons."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ from sae_core.hookpoints import resolve
 from sae_core.lm import Lm
 from sae_core.sae import Sae
 
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 8 << 20  # several times that is fetched and given back for each block, and costs little below 32 MB
 
 Step = Callable[[], None]
 
