@@ -119,11 +119,14 @@ class FeaturesForm(forms.Form):
     after = forms.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
 
 
+AROUND = [("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")]
+
+
 class AroundForm(forms.Form):
     """How much of a context is shown to both sides of the token that an example is of."""
 
     around = forms.TypedChoiceField(
-        choices=[("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")],
+        choices=AROUND,
         coerce=lambda value: None if value == "whole" else int(value),
         empty_value=16,
         required=False,
@@ -131,7 +134,10 @@ class AroundForm(forms.Form):
 
 
 class LabelForm(forms.Form):
-    label = forms.CharField(max_length=200, required=False)
+    label = forms.CharField(
+        max_length=200, required=False,
+        widget=forms.TextInput(attrs={"placeholder": "What it fires on, in a few words", "dir": "auto"}),
+    )  # fmt: skip
 
     def clean_label(self) -> str:
         return " ".join(str(self.cleaned_data["label"]).split())

@@ -17,11 +17,11 @@ def significant(number: float | None, digits: int = 3) -> str:
     if 10**digits <= abs(number) < 1e9:
         return _signed(f"{number:,.0f}")
     mantissa, _, exponent = f"{number:.{digits - 1}e}".partition("e")
-    return _signed(f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPT)}")
+    return _signed(f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(SUPERSCRIPT)}")
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{significant(100 * share)} %"
+    return "–" if share is None else f"{significant(100 * share)}\u00a0%"
 
 
 def _signed(text: str) -> str:

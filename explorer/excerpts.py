@@ -1,0 +1,114 @@
+"""Examples as a page shows them: the text around a token, how strongly it fires, and where that stands."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils.safestring import SafeString
+
+from explorer.numbers import significant
+from explorer.queries.features import FeaturePage, Shown
+from explorer.tokens import Vocabulary, alone, render
+
+PIECES = 3  # tokens of one character that may lie beyond a first
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    value: float
+    token: SafeString  # the one that it is an example of
+    text: SafeString
+    cut: tuple[bool, bool]  # whether the context goes on before and after
+    document: str
+    offset: int  # of that token in the document
+    context: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Of activations, with what was drawn from it."""
+
+    low: float
+    high: float
+    of_maximum: tuple[float, float]
+    n_fired: int
+    share_of_firings: float
+    share_of_mass: float
+    excerpts: list[Excerpt]
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    strip: list[Excerpt]
+    top: list[Excerpt]
+    distinct: list[Excerpt]
+    intervals: list[Interval]  # the highest first
+    near_misses: list[Excerpt]
+
+
+def examples(vocabulary: Vocabulary, page: FeaturePage, around: int | None) -> Lists | None:
+    """All lists of a feature, equally bright for equal activations."""
+    found, peak = page.examples, page.activity.maximum if page.activity else None
+    if found is None:
+        return None
+
+    def shown(these: Iterable[Shown]) -> list[Excerpt]:
+        return excerpts(vocabulary, these, around=around, peak=peak)
+
+    highest = found.intervals[-1].high if found.intervals else 0.0
+    intervals = [
+        Interval(
+            each.low,
+            each.high,
+            (each.low / highest, each.high / highest) if highest else (0.0, 0.0),
+            each.n_fired,
+            each.share_of_firings,
+            each.share_of_mass,
+            shown(each.shown),
+        )
+        for each in reversed(found.intervals)
+    ]
+    return Lists(shown(found.strip), shown(found.top), shown(found.distinct), intervals, shown(found.near_misses))
+
+
+def excerpts(
+    vocabulary: Vocabulary, shown: Iterable[Shown], *, around: int | None, peak: float | None
+) -> list[Excerpt]:
+    """`around` tokens to both sides, None for whole contexts; as bright as they are beside `peak`."""
+    return [_excerpt(vocabulary, each, around, peak) for each in shown]
+
+
+def _excerpt(vocabulary: Vocabulary, shown: Shown, around: int | None, peak: float | None) -> Excerpt:
+    first, stop = _window(vocabulary, shown, around)
+    text = render(
+        vocabulary,
+        shown.ids[first:stop],
+        shown.activations[first:stop],
+        peak=peak,
+        first=first,
+        label=f"{significant(shown.value)}, {shown.document}",
+    )
+    return Excerpt(
+        value=shown.value,
+        token=alone(vocabulary, shown.ids[shown.position]),
+        text=text,
+        cut=(first > 0, stop < len(shown.ids)),
+        document=shown.document,
+        offset=shown.offset,
+        context=shown.context,
+        position=shown.position,
+    )
+
+
+def _window(vocabulary: Vocabulary, shown: Shown, around: int | None) -> tuple[int, int]:
+    """A little more where it would cut a character in two."""
+    length = len(shown.ids)
+    if around is None:
+        return 0, length
+    first, stop = max(0, shown.position - around), min(length, shown.position + around + 1)
+    least, most = max(0, first - PIECES), min(length, stop + PIECES)
+    while first > least and vocabulary.continues(shown.ids[first]):
+        first -= 1
+    while stop < most and vocabulary.continues(shown.ids[stop]):
+        stop += 1
+    return first, stop

@@ -1,0 +1,95 @@
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from explorer import densities, evidence_charts, figures, vocabulary
+from explorer.access import READERS, allow
+from explorer.actions import labels
+from explorer.etags import revalidated
+from explorer.excerpts import examples
+from explorer.forms import AROUND, AroundForm, FeaturesForm, LabelForm
+from explorer.gates import feature_to_see, sae_to_see, signed_in
+from explorer.models.access import Role
+from explorer.queries import browsing
+from explorer.queries import features as feature_queries
+from explorer.queries.features import FeaturePage
+
+
+def _version(request: HttpRequest, slug: str, **_: Any) -> object:
+    return browsing.version(slug)
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def features(request: HttpRequest, slug: str) -> HttpResponse:
+    sae, form = sae_to_see(slug), FeaturesForm(request.GET)
+    after = form.cleaned_data["after"] if form.is_valid() else None
+    page = browsing.page(sae, sae.collection, after)
+    ctx = {"sae": sae, "collection": sae.collection, "page": page, "after": after, "vocabulary": vocabulary.of(sae.lm)}
+    return render(request, "features/features.html", ctx)
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def feature(request: HttpRequest, slug: str, index: int) -> HttpResponse:
+    form = AroundForm(request.GET)
+    around = form.cleaned_data["around"] if form.is_valid() else 16
+    return render(request, "features/feature.html", _feature_context(slug, index, around))
+
+
+@allow(READERS)
+@require_safe
+def feature_json(request: HttpRequest, slug: str, index: int) -> HttpResponseRedirect:
+    """The API's answer, by an address that one gets by writing .json behind a page's."""
+    return redirect("api:get_feature", slug, index)
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def feature_chart(request: HttpRequest, slug: str, index: int, chart: str) -> JsonResponse:
+    figure = evidence_charts.of_feature(feature_to_see(slug, index), chart)
+    if figure is None:
+        raise Http404(f"There is no chart {chart}.")
+    return JsonResponse(figure)
+
+
+@allow(Role.ANNOTATOR)
+@require_POST
+def feature_label(request: HttpRequest, slug: str, index: int) -> HttpResponse:
+    page, form = feature_to_see(slug, index), LabelForm(request.POST)
+    if not form.is_valid():
+        return render(request, "features/feature.html", _feature_context(slug, index, 16, form), status=422)
+    labels.give(page.sae, index, form.cleaned_data["label"], by=signed_in(request))
+    return redirect("feature", slug, index)
+
+
+def _feature_context(slug: str, index: int, around: int | None, form: LabelForm | None = None) -> dict[str, object]:
+    page = feature_to_see(slug, index)
+    words = vocabulary.of(page.sae.lm)
+    before, after = feature_queries.features_around(page.sae, index)
+    return {
+        "page": page,
+        "sae": page.sae,
+        "vocabulary": words,
+        "figures": figures.of_feature(page.feature, page.activity, page.collection),
+        "examples": examples(words, page, around),
+        "kind": _remarkable(page),
+        "around": "whole" if around is None else str(around),
+        "arounds": AROUND,
+        "label_form": form or LabelForm(initial={"label": page.label.text if page.label else ""}),
+        "before": before,
+        "after": after,
+    }
+
+
+def _remarkable(page: FeaturePage) -> str:
+    """What is said of how often it fires, where that is not as usual."""
+    if not page.activity or not page.collection:
+        return ""
+    kind = densities.kind(page.activity.n_fired, page.collection.tokens)
+    return "" if kind == densities.Kind.ORDINARY else kind.value
