@@ -165,11 +165,11 @@ class AddForm(forms.Form):
     """An lm, an SAE and text, each by one of the ways there are."""
 
     lm = forms.CharField(
-        label="Language model", max_length=1000,
+        label="Language model", max_length=1000, widget=forms.TextInput(attrs={"list": "lms"}),
         help_text="A folder on the server, or an id of the Hugging Face hub, such as openai-community/gpt2.",
     )  # fmt: skip
     sae = forms.CharField(
-        label="SAE", max_length=1000, required=False,
+        label="SAE", max_length=1000, required=False, widget=forms.TextInput(attrs={"list": "saes"}),
         help_text="A folder on the server, an id of the hub with its folder, or neurons:HOOKPOINT for the lm’s own "
         "neurons.",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from what does not exist nor from what may not be read.
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from django.conf import settings
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w-][\w.@=+-]*)*", re.ASCII)
 BARE = re.compile(r"[\w-][\w.-]*", re.ASCII)  # as the oldest lms are called: gpt2
 LONGEST_ID = 200
+MOST_OFFERED, DEEPEST_OFFERED = 500, 3  # folders of a root
+TEXT = (".txt", ".md", ".jsonl", ".ndjson", ".gz", ".npy")
 MOST_LOOKED_AT = 20_000  # files of a folder
 
 
@@ -69,3 +72,36 @@ def _links(folder: Path) -> Iterator[Path]:
             raise NotAllowed(f"{folder}: it holds more than {MOST_LOOKED_AT:,} files; name a folder within it.")
         if entry.is_symlink():
             yield entry
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in the roots, by what it looks like, to choose from."""
+
+    lms: list[str]
+    saes: list[str]
+    text: list[str]
+
+
+def found() -> Found:
+    """Not deep and not long: whoever keeps more than that names it."""
+    lms, saes, text = [], [], []
+    for root in settings.ROOTS:
+        for folder, names in islice(_folders(root), MOST_OFFERED):
+            weights = any(name.endswith(".safetensors") for name in names)
+            if weights and "config.json" in names and "tokenizer.json" in names:
+                lms.append(str(folder))
+            elif weights:
+                saes.append(str(folder))
+            elif "corpus.json" in names:
+                text.append(str(folder))
+            else:
+                text += [str(folder / name) for name in names if name.endswith(TEXT)][:MOST_OFFERED]
+    return Found(lms, saes, text)
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    for here, folders, files in os.walk(root):
+        depth = len(Path(here).relative_to(root).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and depth < DEEPEST_OFFERED)
+        yield Path(here), sorted(files)

@@ -3,6 +3,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from explorer import roots
 from explorer.access import allow
 from explorer.actions import adding
 from explorer.forms import AddForm
@@ -31,5 +32,5 @@ def sae_add(request: HttpRequest) -> HttpResponse:
 
 
 def _form(request: HttpRequest, form: AddForm, *, status: int = 200) -> HttpResponse:
-    ctx = {"form": form, "roots": settings.ROOTS, "most": settings.UPLOAD_LIMIT}
+    ctx = {"form": form, "roots": settings.ROOTS, "found": roots.found(), "most": settings.UPLOAD_LIMIT}
     return render(request, "adding/add.html", ctx, status=status)

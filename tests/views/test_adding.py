@@ -97,6 +97,18 @@ def test_what_is_typed_becomes_the_arguments_of_a_job(
     assert job.arguments == usual | {name: value for name, value in named.items() if value is not None}
 
 
+def test_what_lies_in_the_roots_is_offered(client: Client, researcher: User, root: Path) -> None:
+    for name in ("lm/config.json", "lm/tokenizer.json", "lm/model.safetensors", "sae/sae.safetensors"):
+        (root / name).write_bytes(b"")
+    (root / "a" / "b" / "c" / "d").mkdir(parents=True)
+    (root / "a" / "b" / "c" / "d" / "too_deep.txt").write_bytes(b"")
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "w.safetensors").write_bytes(b"")
+    found = client.get("/saes/add/").context["found"]
+    assert (found.lms, found.saes) == ([f"{root}/lm"], [f"{root}/sae"])
+    assert found.text == [f"{root}/{name}" for name in ("tokens.npy", "made", "text/a.txt")]
+
+
 @pytest.mark.parametrize("field", ["lm", "sae", "text"])
 @pytest.mark.parametrize(
     "name",
