@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from explorer.models.artifacts import Artifact
+from explorer.models.fields import RealField
 from explorer.models.library import Corpus, Sae
 
 UNKNOWN = -2.0  # no cosine is that
@@ -36,10 +37,10 @@ class Feature(models.Model):
     """What is known of a latent without any text. A partition for each SAE."""
 
     pk = models.CompositePrimaryKey("sae_id", "index")
-    sae = models.ForeignKey(Sae, on_delete=models.DO_NOTHING, db_index=False)
+    sae = models.ForeignKey(Sae, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+")
     index = models.IntegerField()
-    decoder_norm = models.FloatField()
-    encoder_cosine = models.FloatField()  # of encoder and decoder; UNKNOWN for transcoders
+    decoder_norm = RealField()
+    encoder_cosine = RealField()  # of encoder and decoder; UNKNOWN for transcoders
     packed = models.BinaryField()  # logit lens, input lens, neighbours: packed/feature.py
 
     def __str__(self) -> str:
@@ -51,17 +52,19 @@ class Activity(models.Model):
     pages stay in plain indexes. A partition for each collection."""
 
     pk = models.CompositePrimaryKey("collection_id", "index")
-    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    collection = models.ForeignKey(
+        Collection, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
     index = models.IntegerField()
     n_fired = models.BigIntegerField()
     n_contexts = models.IntegerField()
     n_documents = models.IntegerField()
-    maximum = models.FloatField()
-    mean = models.FloatField()  # over the tokens where it fires; 0 where it never does
-    deviation = models.FloatField()
-    p99 = models.FloatField()
-    decoder_norm = models.FloatField()
-    neighbour_cosine = models.FloatField()  # of the nearest; UNKNOWN where there is no other
+    maximum = RealField()
+    mean = RealField()  # over the tokens where it fires; 0 where it never does
+    deviation = RealField()
+    p99 = RealField()
+    decoder_norm = RealField()
+    neighbour_cosine = RealField()  # of the nearest; UNKNOWN where there is no other
     top_token = models.IntegerField()  # that it raises most; −1 where that is not known
 
     def __str__(self) -> str:
@@ -72,7 +75,9 @@ class Examples(models.Model):
     """All of a feature's examples in one collection, packed. A partition for each collection."""
 
     pk = models.CompositePrimaryKey("collection_id", "index")
-    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    collection = models.ForeignKey(
+        Collection, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
     index = models.IntegerField()
     packed = models.BinaryField()  # packed/examples.py
 
@@ -85,7 +90,9 @@ class TokenIndex(models.Model):
     collection."""
 
     pk = models.CompositePrimaryKey("collection_id", "token")
-    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_index=False)
+    collection = models.ForeignKey(
+        Collection, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
     token = models.IntegerField()
     features = ArrayField(models.IntegerField())
 

@@ -49,7 +49,9 @@ class Document(models.Model):
     """A partition for each corpus (partitions.py), so nothing but the corpus's own rows is touched when it goes."""
 
     pk = models.CompositePrimaryKey("corpus_id", "index")
-    corpus = models.ForeignKey(Corpus, on_delete=models.DO_NOTHING, db_index=False)
+    corpus = models.ForeignKey(
+        Corpus, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
     index = models.IntegerField()
     name = models.TextField()
     n_tokens = models.BigIntegerField()
@@ -62,7 +64,9 @@ class Context(models.Model):
     """One window of a corpus. A partition for each corpus."""
 
     pk = models.CompositePrimaryKey("corpus_id", "index")
-    corpus = models.ForeignKey(Corpus, on_delete=models.DO_NOTHING, db_index=False)
+    corpus = models.ForeignKey(
+        Corpus, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
     index = models.IntegerField()
     ids = models.BinaryField()  # little-endian, Corpus.id_bytes each, without padding
     pieces = models.BinaryField()  # int32 triples: position, document, offset of that token in the document

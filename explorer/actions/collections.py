@@ -1,0 +1,81 @@
+"""Taking away what was collected: rows, partitions, and the files that nothing else names."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from explorer import artifacts, partitions
+from explorer.models import (
+    Activity,
+    Artifact,
+    Collection,
+    Context,
+    Corpus,
+    Document,
+    Examples,
+    Feature,
+    LanguageModel,
+    Sae,
+    TokenIndex,
+)
+
+OF_COLLECTION = (TokenIndex, Examples, Activity)
+OF_CORPUS = (Context, Document)
+
+
+@transaction.atomic
+def remove_collection(collection_id: int) -> None:
+    collection = Collection.objects.select_for_update().get(pk=collection_id)
+    collection.delete()
+    partitions.drop(OF_COLLECTION, collection_id)
+    _forget_later(collection.evidence_id)
+
+
+@transaction.atomic
+def remove_sae(sae_id: int) -> None:
+    """With its features, labels and collections."""
+    sae = Sae.objects.select_for_update().get(pk=sae_id)
+    for collection in sae.collections.order_by("pk"):
+        remove_collection(collection.pk)
+    sae.delete()
+    partitions.drop((Feature,), sae_id)
+    _forget_later(sae.weights_id)
+
+
+@transaction.atomic
+def remove_corpus(corpus_id: int) -> None:
+    """With all that was collected over it."""
+    corpus = Corpus.objects.select_for_update().get(pk=corpus_id)
+    for collection in corpus.collections.order_by("pk"):
+        remove_collection(collection.pk)
+    corpus.delete()
+    partitions.drop(OF_CORPUS, corpus_id)
+    _forget_later(*corpus.files.values())
+
+
+@transaction.atomic
+def remove_lm(lm_id: int) -> None:
+    """With all its SAEs."""
+    lm = LanguageModel.objects.select_for_update().get(pk=lm_id)
+    for sae in lm.saes.order_by("pk"):
+        remove_sae(sae.pk)
+    lm.delete()
+    _forget_later(lm.vocabulary_id)
+
+
+def forget_unnamed(hashes: Iterable[str]) -> None:
+    """Removes those artifacts that no row names."""
+    wanted = {each for each in hashes if each}
+    named = set(LanguageModel.objects.filter(vocabulary__in=wanted).values_list("vocabulary", flat=True))
+    named |= set(Sae.objects.filter(weights__in=wanted).values_list("weights", flat=True))
+    named |= set(Collection.objects.filter(evidence__in=wanted).values_list("evidence", flat=True))
+    for files in Corpus.objects.values_list("files", flat=True):
+        named |= set(files.values())
+    for artifact in Artifact.objects.filter(pk__in=wanted - named):
+        artifacts.remove(artifact)
+
+
+def _forget_later(*hashes: str | None) -> None:
+    """Once the rows that named them are gone for good."""
+    given = [each for each in hashes if each]
+    transaction.on_commit(lambda: forget_unnamed(given))

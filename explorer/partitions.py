@@ -1,0 +1,110 @@
+"""Tables that have a partition for each owner: made, filled and indexed before anybody sees it, and dropped whole.
+
+Rows that came with a restored backup lie in the rest, until they are spread.
+"""
+
+from collections.abc import Iterable
+
+from django.db import connection
+from django.db.models import Model
+from psycopg import sql
+
+from explorer.models import Activity, Context, Document, Examples, Feature, TokenIndex
+
+OWNERS: dict[type[Model], str] = {
+    Document: "corpus_id",
+    Context: "corpus_id",
+    Feature: "sae_id",
+    Activity: "collection_id",
+    Examples: "collection_id",
+    TokenIndex: "collection_id",
+}
+# How long dropping waits for whoever reads the table, while all who come later wait for it.
+PATIENCE = "2s"
+# Up to three rows share a page; longer ones are kept beside it, in pieces that fill pages better. What is packed does
+# not become shorter by compressing it.
+STORAGE = sql.SQL("toast_tuple_target = 2700")
+
+
+def name(model: type[Model], owner: int) -> str:
+    return f"{model._meta.db_table}_{owner:d}"
+
+
+def make(model: type[Model], owner: int) -> str:
+    """An empty table, which nobody sees as a part of the whole yet."""
+    table = name(model, owner)
+    _execute(
+        sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) WITH ({})").format(
+            sql.Identifier(table), _parent(model), STORAGE
+        )
+    )
+    for field in model._meta.local_concrete_fields:
+        if field.get_internal_type() == "BinaryField":
+            _execute(
+                sql.SQL("ALTER TABLE {} ALTER {} SET STORAGE EXTERNAL").format(
+                    sql.Identifier(table), sql.Identifier(str(field.column))
+                )
+            )
+    return table
+
+
+def attach(model: type[Model], owner: int) -> None:
+    """Indexes what has been filled, and makes it a part of the whole; seen when the transaction commits."""
+    table, key = name(model, owner), [field.column for field in model._meta.pk_fields if field.column]
+    _execute(
+        sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({}), ADD CHECK ({} = {})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, key)),
+            sql.Identifier(OWNERS[model]),
+            sql.Literal(owner),
+        )
+    )
+    _execute(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(
+            _parent(model), sql.Identifier(table), sql.Literal(owner)
+        )
+    )
+
+
+def drop(models: Iterable[type[Model]], owner: int) -> None:
+    """All rows of an owner. It waits for readers, briefly, and fails where somebody reads for long."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
+    for model in models:
+        _execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name(model, owner))))
+        _execute(
+            sql.SQL("DELETE FROM {} WHERE {} = {}").format(
+                sql.Identifier(f"{model._meta.db_table}_rest"), sql.Identifier(OWNERS[model]), sql.Literal(owner)
+            )
+        )
+
+
+def spread() -> None:
+    """Gives the rows of the rest to partitions of their owners, as a restored backup needs."""
+    for model, owner_column in OWNERS.items():
+        rest, column = sql.Identifier(f"{model._meta.db_table}_rest"), sql.Identifier(owner_column)
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SELECT DISTINCT {} FROM {} ORDER BY 1").format(column, rest))  # type: ignore[arg-type]
+            owners = [owner for (owner,) in cursor.fetchall()]
+        columns = sql.SQL(", ").join(
+            sql.Identifier(str(field.column)) for field in model._meta.local_concrete_fields if field.column
+        )
+        for owner in owners:
+            table = make(model, owner)
+            _execute(
+                sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} WHERE {} = {}").format(
+                    sql.Identifier(table), columns, columns, rest, column, sql.Literal(owner)
+                )
+            )
+        _execute(sql.SQL("TRUNCATE {}").format(rest))
+        for owner in owners:
+            attach(model, owner)
+
+
+def _parent(model: type[Model]) -> sql.Identifier:
+    return sql.Identifier(model._meta.db_table)
+
+
+def _execute(statement: sql.Composed) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)  # type: ignore[arg-type]

@@ -1,0 +1,217 @@
+"""All that a feature's page shows, in a fixed number of queries."""
+
+from dataclasses import dataclass
+
+from explorer.models import Activity, Collection, Corpus, Examples, Feature, Label, Sae
+from explorer.packed import examples as examples_form
+from explorer.packed import feature as feature_form
+from explorer.packed.examples import Bar as HistogramBar
+from explorer.packed.examples import Item, NearMiss, Unpacked
+from explorer.queries import contexts as context_queries
+from explorer.queries import library
+from explorer.queries.contexts import ContextText
+
+
+@dataclass(frozen=True, slots=True)
+class Logit:
+    token: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    top: list[Logit]  # falling
+    bottom: list[Logit]  # rising
+    std: float
+    skew: float
+    kurtosis: float
+    low: float
+    high: float
+    histogram: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    index: int
+    cosine: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cofiring:
+    index: int
+    n: int  # tokens of the audit sample
+    phi: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    index: int
+    pearson: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    index: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A context, and at which of its tokens it is an example."""
+
+    context: int
+    position: int
+    value: float
+    ids: list[int]
+    activations: list[float]
+    document: str
+    offset: int  # of that token in the document
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
+    n_fired: int
+    share_of_firings: float
+    share_of_mass: float
+    shown: list[Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleLists:
+    top: list[Shown]
+    distinct: list[Shown]
+    intervals: list[Interval]  # the lowest first
+    strip: list[Shown]
+    near_misses: list[Shown]
+    histogram: list[HistogramBar]
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePage:
+    sae: Sae
+    index: int
+    collection: Collection | None
+    label: Label | None
+    feature: Feature
+    activity: Activity | None
+    lens: Lens | None
+    inputs: list[Logit]
+    neighbours: list[Neighbour]
+    aligned: list[Aligned]
+    examples: ExampleLists | None
+    together: list[Cofiring]
+    neurons: list[Neuron]
+
+
+def feature(sae: Sae, index: int) -> FeaturePage | None:
+    """`sae` as queries.library gives it, with its newest collection."""
+    row = Feature.objects.filter(sae=sae, index=index).first()
+    if row is None:
+        return None
+    collection: Collection | None = library.newest(sae)
+    weights = feature_form.unpack(bytes(row.packed))
+    activity, unpacked, lists = None, None, None
+    if collection:
+        activity = Activity.objects.get(collection=collection, index=index)
+        packed = Examples.objects.values_list("packed", flat=True).get(collection=collection, index=index)
+        unpacked = examples_form.unpack(bytes(packed), activity.maximum)
+        lists = _lists(collection.corpus, unpacked)
+    named = {index, *(other for other, _ in weights.neighbours)}
+    named |= {other for other, _, _ in unpacked.together} if unpacked else set()
+    labels = newest_labels(sae, named)
+
+    def called(other: int) -> str:
+        return labels[other].text if other in labels else ""
+
+    return FeaturePage(
+        sae=sae,
+        index=index,
+        collection=collection,
+        label=labels.get(index),
+        feature=row,
+        activity=activity,
+        lens=_lens(weights.lens),
+        inputs=_logits(weights.inputs),
+        neighbours=[Neighbour(other, cosine, called(other)) for other, cosine in weights.neighbours],
+        aligned=[Aligned(neuron, weight) for neuron, weight in weights.aligned],
+        examples=lists,
+        together=[Cofiring(other, n, phi, called(other)) for other, n, phi in unpacked.together] if unpacked else [],
+        neurons=[Neuron(neuron, pearson) for neuron, pearson in unpacked.neurons] if unpacked else [],
+    )
+
+
+def newest_labels(sae: Sae, indexes: set[int]) -> dict[int, Label]:
+    q = Label.objects.filter(sae=sae, index__in=indexes).order_by("index", "-pk").distinct("index")
+    return {label.index: label for label in q}
+
+
+def features_around(sae: Sae, index: int) -> tuple[int | None, int | None]:
+    """The features before and after it that fire."""
+    collection = library.newest(sae)
+    if collection is None:
+        return (index - 1 if index else None), (index + 1 if index + 1 < sae.n_latents else None)
+    q = Activity.objects.filter(collection=collection, n_fired__gt=0).values_list("index", flat=True)
+    before = q.filter(index__lt=index).order_by("-index").first()
+    return before, q.filter(index__gt=index).order_by("index").first()
+
+
+def _lens(found: feature_form.Lens | None) -> Lens | None:
+    if found is None:
+        return None
+    moments = (found.std, found.skew, found.kurtosis, found.low, found.high)
+    return Lens(_logits(found.top), _logits(found.bottom), *moments, found.histogram)
+
+
+def _logits(pairs: feature_form.Pairs) -> list[Logit]:
+    return [Logit(token, value) for token, value in pairs]
+
+
+def _lists(corpus: Corpus, unpacked: Unpacked) -> ExampleLists:
+    drawn = [item for interval in unpacked.intervals for item in interval.items]
+    items: list[Item | NearMiss] = [*unpacked.top, *unpacked.distinct, *drawn, *unpacked.strip, *unpacked.near_misses]
+    texts = context_queries.contexts(corpus, {item.example.context for item in items})
+    named = {piece.document for item in items if (piece := _piece(texts, item))}
+    names = context_queries.documents(corpus, named)
+
+    def shown(some: list[Item] | list[NearMiss]) -> list[Shown]:
+        return [_shown(texts, names, item) for item in some]
+
+    total = sum(bar.n_fired for bar in unpacked.histogram) or 1
+    mass = sum(bar.sum for bar in unpacked.histogram) or 1.0
+    intervals = [
+        Interval(each.low, each.high, each.n_fired, each.n_fired / total, each.sum / mass, shown(each.items))
+        for each in unpacked.intervals
+    ]
+    return ExampleLists(
+        shown(unpacked.top),
+        shown(unpacked.distinct),
+        intervals,
+        shown(unpacked.strip),
+        shown(unpacked.near_misses),
+        unpacked.histogram,
+    )
+
+
+def _piece(texts: dict[int, ContextText], item: Item | NearMiss) -> context_queries.Piece | None:
+    return texts[item.example.context].piece_at(item.position)
+
+
+def _shown(texts: dict[int, ContextText], names: dict[int, str], item: Item | NearMiss) -> Shown:
+    text = texts[item.example.context]
+    activations = [0.0] * len(text.ids)
+    for position, value in item.example.firings:
+        activations[position] = value
+    piece = text.piece_at(item.position)
+    return Shown(
+        context=item.example.context,
+        position=item.position,
+        value=item.value,
+        ids=text.ids,
+        activations=activations,
+        document=names.get(piece.document, "") if piece else "",
+        offset=piece.offset + item.position - piece.position if piece else 0,
+    )

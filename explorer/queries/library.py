@@ -1,0 +1,41 @@
+"""What there is: language models, SAEs, text."""
+
+from django.db.models import Count, Prefetch, QuerySet
+
+from explorer.models import Collection, Corpus, LanguageModel, Sae
+
+
+def saes() -> list[Sae]:
+    """By lm and hookpoint, each with its newest collection as `.collection`."""
+    return _with_collection(Sae.objects.order_by("lm__name", "hookpoint", "n_latents", "name"))
+
+
+def sae(slug: str) -> Sae | None:
+    found = _with_collection(Sae.objects.filter(slug=slug))
+    return found[0] if found else None
+
+
+def lms() -> QuerySet[LanguageModel]:
+    return LanguageModel.objects.annotate(n_saes=Count("saes")).order_by("name")
+
+
+def corpora() -> QuerySet[Corpus]:
+    return Corpus.objects.order_by("name")
+
+
+def collections_of(sae: Sae) -> QuerySet[Collection]:
+    return sae.collections.select_related("corpus").order_by("-pk")
+
+
+def newest(sae: Sae) -> Collection | None:
+    """The collection that pages show, as `saes` and `sae` have attached it."""
+    found: Collection | None = sae.collection  # type: ignore[attr-defined]
+    return found
+
+
+def _with_collection(q: QuerySet[Sae]) -> list[Sae]:
+    collections = Collection.objects.select_related("corpus").order_by("-pk")
+    found = list(q.select_related("lm", "created_by").prefetch_related(Prefetch("collections", queryset=collections)))
+    for each in found:
+        each.collection = next(iter(each.collections.all()), None)  # type: ignore[attr-defined]
+    return found
