@@ -64,15 +64,15 @@ def remove_lm(lm_id: int) -> None:
 
 
 def forget_unnamed(hashes: Iterable[str]) -> None:
-    """Removes those artifacts that no row names."""
+    """Removes those artifacts that no row names, their bytes too where the row was taken back already."""
     wanted = {each for each in hashes if each}
     named = set(LanguageModel.objects.filter(vocabulary__in=wanted).values_list("vocabulary", flat=True))
     named |= set(Sae.objects.filter(weights__in=wanted).values_list("weights", flat=True))
     named |= set(Collection.objects.filter(evidence__in=wanted).values_list("evidence", flat=True))
     for files in Corpus.objects.values_list("files", flat=True):
         named |= set(files.values())
-    for artifact in Artifact.objects.filter(pk__in=wanted - named):
-        artifacts.remove(artifact)
+    for sha256 in wanted - named:
+        artifacts.remove(Artifact(sha256=sha256))
 
 
 def _forget_later(*hashes: str | None) -> None:

@@ -166,7 +166,7 @@ def _load_examples(collection: Collection, file: ArrayFile, on_rows: OnRows) -> 
 
 
 def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -> None:
-    contexts = np.load(artifacts.path(corpus.files["contexts.npy"]), mmap_mode="r", allow_pickle=False)
+    contexts = np.lib.format.open_memmap(artifacts.path(corpus.files["contexts.npy"]), mode="r")
     pairs = Pairs()
     try:
         for first, stop in _blocks(int(file.about["latents"])):
@@ -238,6 +238,7 @@ def new_artifacts() -> Iterator[Callable[[Path, str], str]]:
             sha256, _ = artifacts.digest(file)
             if not Artifact.objects.filter(pk=sha256).exists():
                 new.append(sha256)
+            file.seek(0)
             return artifacts.put(file, name=name).sha256
 
     try:
