@@ -4,11 +4,14 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
-from explorer.access import Person, may_change_job, role_of
+from explorer.access import Person, may_change_job, may_change_sae, role_of
 from explorer.front.forwarded import client_key
-from explorer.models import ApiToken, Job
+from explorer.models import ApiToken, Job, Sae
 from explorer.queries import access as access_queries
+from explorer.queries import features as feature_queries
 from explorer.queries import jobs as job_queries
+from explorer.queries import library as library_queries
+from explorer.queries.features import FeaturePage
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -41,6 +44,28 @@ def token_to_revoke(user: Person, token_id: int) -> ApiToken:
     if token is None or (token.user_id != user.pk and not role_of(user).may_administer):
         raise Http404(f"There is no token {token_id}.")
     return token
+
+
+def sae_to_see(slug: str) -> Sae:
+    sae = library_queries.sae(slug)
+    if sae is None:
+        raise Http404(f"There is no SAE {slug}.")
+    return sae
+
+
+def sae_to_change(user: Person, slug: str) -> Sae:
+    sae = sae_to_see(slug)
+    if not may_change_sae(user, sae):
+        raise PermissionDenied("Only whoever added an SAE, or an administrator, may change it.")
+    return sae
+
+
+def feature_to_see(slug: str, index: int) -> FeaturePage:
+    sae = sae_to_see(slug)
+    page = feature_queries.feature(sae, index) if index < sae.n_latents else None
+    if page is None:
+        raise Http404(f"{sae.name} has no feature {index}.")
+    return page
 
 
 def job_to_see(job_id: int) -> Job:

@@ -2,7 +2,20 @@ from django.urls import include, path, register_converter
 from django.urls.converters import IntConverter, StringConverter
 
 from explorer.api import guide
-from explorer.views import account, adding, artifacts, events, health, jobs, library, patterns, people, sign_in
+from explorer.views import (
+    account,
+    adding,
+    artifacts,
+    events,
+    features,
+    health,
+    jobs,
+    library,
+    patterns,
+    people,
+    saes,
+    sign_in,
+)
 
 
 class Sha256Converter(StringConverter):
@@ -30,6 +43,13 @@ register_converter(RowConverter, "row")
 urlpatterns = [
     path("", library.library, name="library"),
     path("saes/add/", adding.sae_add, name="sae_add"),
+    path("saes/<slug:slug>/", saes.sae, name="sae"),
+    path("saes/<slug:slug>/remove/", saes.sae_remove, name="sae_remove"),
+    path("saes/<slug:slug>/features/", features.features, name="features"),
+    path("saes/<slug:slug>/features/<row:index>/", features.feature, name="feature"),
+    path("saes/<slug:slug>/features/<row:index>.json", features.feature_json, name="feature_json"),
+    path("saes/<slug:slug>/features/<row:index>/label/", features.feature_label, name="feature_label"),
+    path("saes/<slug:slug>/features/<row:index>/charts/<slug:chart>/", features.feature_chart, name="feature_chart"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),
     path("jobs/<row:job_id>/", jobs.job, name="job"),

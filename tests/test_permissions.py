@@ -15,6 +15,7 @@ from explorer.actions import api_tokens, sign_in
 from explorer.actions.accounts import set_role
 from explorer.models import Job
 from explorer.models.access import Role, Scope
+from tests.explored import Explored, explored, read  # noqa: F401  two of them fixtures
 
 # What each is answered. `in`: sent to sign in. The job, the token and the account that the addresses
 # name are another person's. `closed` and `open` are visitors, where reading is closed and where it is open.
@@ -25,6 +26,20 @@ library                 GET     in     200    200    200    200    200
 library                 POST    in     405    405    405    405    405
 sae_add                 GET     in     in     403    403    200    200
 sae_add                 POST    in     in     403    403    422    422
+sae                     GET     in     200    200    200    200    200
+sae                     POST    in     405    405    405    405    405
+sae_remove              GET     in     in     403    403    405    405
+sae_remove              POST    in     in     403    403    403    302
+features                GET     in     200    200    200    200    200
+features                POST    in     405    405    405    405    405
+feature                 GET     in     200    200    200    200    200
+feature                 POST    in     405    405    405    405    405
+feature_json            GET     in     302    302    302    302    302
+feature_json            POST    in     405    405    405    405    405
+feature_chart           GET     in     200    200    200    200    200
+feature_chart           POST    in     405    405    405    405    405
+feature_label           GET     in     in     403    405    405    405
+feature_label           POST    in     in     403    302    302    302
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
 diagnose                GET     in     in     403    403    405    405
@@ -96,6 +111,12 @@ api:list_jobs           GET     401    401    200    200    200    200
 api:list_jobs           POST    405    405    405    405    405    405
 api:diagnose            GET     405    405    405    405    405    405
 api:diagnose            POST    401    401    403    403    202    202
+api:list_saes           GET     401    200    200    200    200    200
+api:list_saes           POST    405    405    405    405    405    405
+api:get_sae             GET     401    200    200    200    200    200
+api:get_sae             POST    405    405    405    405    405    405
+api:get_feature         GET     401    200    200    200    200    200
+api:get_feature         POST    405    405    405    405    405    405
 api:get_job             GET     401    401    200    200    200    200
 api:get_job             POST    405    405    405    405    405    405
 api:cancel_job          GET     405    405    405    405    405    405
@@ -142,9 +163,13 @@ def test_every_address_is_in_the_table() -> None:
 
 
 @pytest.fixture
-def places(db: None) -> dict[str, object]:
+def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     """What the addresses name: all of it somebody else's."""
     other = User.objects.create_user("somebody-else")
+    of_sae: dict[str, object] = {}
+    if "slug" in _converters(request.node.callspec.params["cell"].address):  # its rows take a moment to load
+        found: Explored = request.getfixturevalue("explored")
+        of_sae = {"slug": found.sae.slug, "index": 0, "chart": "logits"}
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
@@ -153,7 +178,7 @@ def places(db: None) -> dict[str, object]:
         "token_id": token.pk,
         "token": sign_in.make_link(other),
         "name": "histogram",
-    }
+    } | of_sae
 
 
 def somebody(role: str) -> User:
@@ -185,11 +210,12 @@ def test_permissions(cell: Cell, client: Client, places: dict[str, object], sett
 
 def _wanted(address: str, places: dict[str, object]) -> dict[str, object]:
     """Those of the values that this address takes."""
+    return {key: places[key] for key in _converters(address)}
+
+
+def _converters(address: str) -> set[str]:
     _, _, name = address.rpartition(":")
-    candidates = [
-        kwargs for each in _patterns(get_resolver()) if each.name == name for kwargs in [each.pattern.converters]
-    ]
-    return {key: places[key] for converters in candidates for key in converters}
+    return {key for each in _patterns(get_resolver()) if each.name == name for key in each.pattern.converters}
 
 
 def _patterns(resolver: URLResolver) -> Iterator[URLPattern]:

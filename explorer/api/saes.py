@@ -188,7 +188,7 @@ def get_feature(request: CallerRequest, slug: Slug, index: Index) -> Any:
         "lens": _lens(words, page),
         "inputs": _named(words, page.inputs),
         "neighbours": page.neighbours,
-        "together": page.cofiring,
+        "together": page.together,
         "examples": _examples(words, page),
         "page": reverse("feature", args=[page.sae.slug, page.index]),
     }

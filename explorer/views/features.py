@@ -14,6 +14,7 @@ from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.models.access import Role
 from explorer.queries import browsing
 from explorer.queries import features as feature_queries
+from explorer.queries import library as library_queries
 from explorer.queries.features import FeaturePage
 
 
@@ -27,8 +28,9 @@ def _version(request: HttpRequest, slug: str, **_: Any) -> object:
 def features(request: HttpRequest, slug: str) -> HttpResponse:
     sae, form = sae_to_see(slug), FeaturesForm(request.GET)
     after = form.cleaned_data["after"] if form.is_valid() else None
-    page = browsing.page(sae, sae.collection, after)
-    ctx = {"sae": sae, "collection": sae.collection, "page": page, "after": after, "vocabulary": vocabulary.of(sae.lm)}
+    collection = library_queries.newest(sae)
+    page = browsing.page(sae, collection, after)
+    ctx = {"sae": sae, "collection": collection, "page": page, "after": after, "vocabulary": vocabulary.of(sae.lm)}
     return render(request, "features/features.html", ctx)
 
 

@@ -8,16 +8,18 @@ from explorer.access import READERS, allow, may_change_sae
 from explorer.actions import removing
 from explorer.gates import address_of, sae_to_change, sae_to_see, signed_in
 from explorer.models.access import Role
+from explorer.queries import library as library_queries
 
 
 @allow(READERS)
 @require_safe
 def sae(request: HttpRequest, slug: str) -> HttpResponse:
     sae = sae_to_see(slug)
+    collection = library_queries.newest(sae)
     ctx = {
         "sae": sae,
-        "collection": sae.collection,
-        "figures": figures.of_sae(sae, sae.collection),
+        "collection": collection,
+        "figures": figures.of_sae(sae, collection),
         "may_change": may_change_sae(request.user, sae),
     }
     return render(request, "saes/sae.html", ctx)
