@@ -1,0 +1,106 @@
+"""The library: what it lists, what it says when there is nothing, and how a page of it learns of news."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from explorer.actions.accounts import set_role
+from explorer.models import Job, Sae
+from explorer.models.access import Role
+from explorer.models.jobs import JobState
+from tests.explored import Explored
+from tests.work.collected import sae_row
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true"}
+
+
+def version_of(page: bytes) -> str:
+    found = re.search(rb'hx-get="/\?seen=([0-9a-f]{16})"', page)
+    assert found
+    return found[1].decode()
+
+
+def test_an_empty_library_says_what_to_do_first(client: Client, viewer: User) -> None:
+    client.force_login(viewer)
+    page = client.get("/").content.decode()
+    assert "Nothing has been added yet" in page
+    assert "/saes/add/" not in page
+    set_role(viewer.pk, Role.RESEARCHER, by=viewer)
+    page = client.get("/").content.decode()
+    assert page.count('href="/saes/add/"') == 2
+    assert "Check this installation" in page
+
+
+def test_saes_stand_under_their_lm_with_their_figures(client: Client, viewer: User, explored: Explored) -> None:
+    explored.sae.metrics = {"l0": 5.0, "fvu": 0.25, "loss_recovered": 0.9, "tokens": 100}
+    explored.sae.save()
+    client.force_login(viewer)
+    page = client.get("/").content.decode()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page.split("</thead>")[1].split("</tbody>")[0])
+    assert cells == [
+        f'<a id="sae-a-small-SAE" href="{explored.page}">a small SAE</a>',
+        "<code>blocks.1.hook_resid_post</code>",
+        "topk",
+        "37",
+        "5",
+        "0.25",
+        "90\u00a0%",
+        f"{explored.collection.tokens:,}",
+        f"{explored.collection.n_never_fired}",
+    ]
+    assert explored.corpus.name in page
+
+
+def test_what_is_not_there_yet_is_said(client: Client, viewer: User, explored: Explored) -> None:
+    sae_row(explored.read.lm, explored.read.sae, "another")
+    client.force_login(viewer)
+    page = client.get("/").content.decode()
+    assert page.count("not measured yet") == 2
+    assert page.count("not collected yet") == 1
+
+
+def test_a_page_asks_and_hears_only_news(client: Client, viewer: User, explored: Explored) -> None:
+    client.force_login(viewer)
+    seen = version_of(client.get("/").content)
+    assert client.get(f"/?seen={seen}", headers=HTMX).status_code == 204
+    assert client.get(f"/?seen={seen}").status_code == 200, "whoever opens that address sees a page"
+    job = Job.objects.create(kind="diagnose", queue="interactive", state=JobState.QUEUED)
+    news = client.get(f"/?seen={seen}", headers=HTMX)
+    assert news.status_code == 200
+    assert news.content.lstrip().startswith(b'<div id="shelves"')
+    assert f'data-job="{job.pk}"' in news.content.decode()
+    assert set(news.headers["Vary"].split(", ")) >= {"HX-Request", "HX-History-Restore-Request"}
+    before = version_of(client.get("/").content)
+    Sae.objects.update(metrics={"l0": 1})
+    assert version_of(client.get("/").content) != before
+
+
+@pytest.mark.parametrize("seen", ["", "x", "%00", "0" * 15, "0" * 17, "seen"])
+def test_a_version_that_is_none_is_answered_by_all(client: Client, viewer: User, seen: str) -> None:
+    client.force_login(viewer)
+    assert client.get(f"/?seen={seen}", headers=HTMX).status_code == 200
+
+
+def test_visitors_see_no_jobs(client: Client, explored: Explored, settings: Settings) -> None:
+    settings.OPEN_READING = True
+    Job.objects.create(kind="diagnose", queue="interactive", state=JobState.QUEUED)
+    page = client.get("/").content.decode()
+    assert "a small SAE" in page
+    assert "data-job" not in page
+
+
+def test_as_many_queries_for_three_as_for_one(
+    client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    client.force_login(viewer)
+    with django_assert_num_queries(7):  # session, user, jobs, SAEs, their collections, lms, corpora
+        client.get("/")
+    for name in ("two", "three"):
+        sae_row(explored.read.lm, explored.read.sae, name)
+    with django_assert_num_queries(7):
+        client.get("/")
