@@ -13,7 +13,7 @@ help:
 	@echo "make clean      remove what make made; the data folder stays"
 
 demo: $(VENV)/installed
-	@exec $(BIN)/python manage.py up
+	@exec $(BIN)/python manage.py up --demo
 
 test: lint tools
 	$(BIN)/python -m pytest -m "not slow"

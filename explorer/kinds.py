@@ -41,4 +41,9 @@ def title(name: str) -> str:
 
 register(
     Kind("diagnose", "Check this installation", Queue.INTERACTIVE, "explorer.work.diagnose.run"),
+    Kind("explore", "Add an SAE", Queue.BATCH, "explorer.work.explore.run"),
+    Kind("collect", "Collect", Queue.BATCH, "explorer.work.collect.run", plan="explorer.work.collect.plan"),
+    Kind("collect_part", "Read a part of the text", Queue.BATCH, "explorer.work.collect.read_part"),
+    Kind("demo", "Fill the library with the demo", Queue.BATCH, "explorer.work.demo.run"),
+    Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

@@ -48,8 +48,8 @@ def make(model: type[Model], owner: int) -> str:
     return table
 
 
-def attach(model: type[Model], owner: int) -> None:
-    """Indexes what has been filled, and makes it a part of the whole; seen when the transaction commits."""
+def index(model: type[Model], owner: int) -> None:
+    """Of a table that has been filled; and what spares looking at every row when it is attached."""
     table, key = name(model, owner), [field.column for field in model._meta.pk_fields if field.column]
     _execute(
         sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({}), ADD CHECK ({} = {})").format(
@@ -59,11 +59,17 @@ def attach(model: type[Model], owner: int) -> None:
             sql.Literal(owner),
         )
     )
-    _execute(
-        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(
-            _parent(model), sql.Identifier(table), sql.Literal(owner)
+
+
+def attach(models: Iterable[type[Model]], owner: int) -> None:
+    """Makes indexed tables parts of the whole, seen when the transaction commits; last in it, as whoever reads all of
+    a table waits from here on."""
+    for model in models:
+        _execute(
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(
+                _parent(model), sql.Identifier(name(model, owner)), sql.Literal(owner)
+            )
         )
-    )
 
 
 def drop(models: Iterable[type[Model]], owner: int) -> None:
@@ -96,9 +102,10 @@ def spread() -> None:
                     sql.Identifier(table), columns, columns, rest, column, sql.Literal(owner)
                 )
             )
+            index(model, owner)
         _execute(sql.SQL("TRUNCATE {}").format(rest))
         for owner in owners:
-            attach(model, owner)
+            attach([model], owner)
 
 
 def _parent(model: type[Model]) -> sql.Identifier:

@@ -61,6 +61,11 @@ class Places:
         return self.data / "run"
 
     @property
+    def scratch(self) -> Path:
+        """Where jobs put together what becomes an artifact or rows."""
+        return self.run / "scratch"
+
+    @property
     def broker(self) -> Path:
         return self.run / "broker"
 

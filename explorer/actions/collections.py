@@ -26,8 +26,13 @@ OF_CORPUS = (Context, Document)
 @transaction.atomic
 def remove_collection(collection_id: int) -> None:
     collection = Collection.objects.select_for_update().get(pk=collection_id)
-    collection.delete()
-    partitions.drop(OF_COLLECTION, collection_id)
+    Collection.objects.filter(pk=collection_id).delete()
+    forget_rows(collection)
+
+
+def forget_rows(collection: Collection) -> None:
+    """For the end of a transaction that has removed it: nobody reads any collection from here on until it commits."""
+    partitions.drop(OF_COLLECTION, collection.pk)
     _forget_later(collection.evidence_id)
 
 

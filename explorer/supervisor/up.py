@@ -22,7 +22,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.urls import reverse
 
-from explorer.actions import sign_in
+from explorer.actions import demo, sign_in
 from explorer.places import Places
 from explorer.supervisor import embedded, lock, ports, static_files
 from explorer.supervisor.children import Child
@@ -41,8 +41,9 @@ class CannotStart(Exception):
 
 
 class Supervisor:
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, demo: bool = False) -> None:
         self.say = say
+        self.demo = demo
         self.places: Places = settings.PLACES
         self.stop_asked = False
         self._children: list[Child] = []
@@ -99,6 +100,8 @@ class Supervisor:
 
     def _prepare(self) -> None:
         call_command("migrate", interactive=False, verbosity=0)
+        if self.demo:
+            demo.start_once()
         static_files.collect()
 
     def _start_the_rest(self, listeners: list[socket.socket]) -> None:

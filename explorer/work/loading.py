@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from explorer import artifacts, partitions
 from explorer.actions import attempts
-from explorer.actions.collections import forget_unnamed, remove_collection
+from explorer.actions.collections import OF_COLLECTION, OF_CORPUS, forget_rows, forget_unnamed
 from explorer.models import (
     Activity,
     Artifact,
@@ -69,10 +69,11 @@ def load_corpus(folder: Path, name: str, *, attempt: Attempt | None = None) -> C
                 for chunk in _contexts(corpus, opened, start, min(start + CONTEXTS, config.contexts)):
                     copy.write(chunk)
                 on_rows(min(start + CONTEXTS, config.contexts), config.contexts)
-        partitions.attach(Document, corpus.pk)
-        partitions.attach(Context, corpus.pk)
+        for model in OF_CORPUS:
+            partitions.index(model, corpus.pk)
         if attempt:
             attempts.held(attempt.job)
+        partitions.attach(OF_CORPUS, corpus.pk)
     return corpus
 
 
@@ -86,7 +87,7 @@ def load_collection(
     with new_artifacts() as put, transaction.atomic(), beside(attempt, "Rows", "features") as on_rows:
         old = Collection.objects.filter(sae=sae, corpus=corpus).first()
         if old:
-            remove_collection(old.pk)
+            Collection.objects.filter(pk=old.pk).delete()
         collection = Collection.objects.create(
             sae=sae,
             corpus=corpus,
@@ -97,19 +98,23 @@ def load_collection(
             n_never_fired=int((file["n_fired"] == 0).sum()),
             created_by=by,
         )
-        _load_features(sae, file, on_rows)
+        new = _load_features(sae, file, on_rows)
         _load_activity(collection, file)
         _load_examples(collection, file, on_rows)
         _load_token_index(collection, corpus, file)
         if attempt:
             attempts.held(attempt.job)
+        partitions.attach(new, sae.pk)
+        partitions.attach(OF_COLLECTION, collection.pk)
+        if old:
+            forget_rows(old)
     return collection
 
 
-def _load_features(sae: Sae, file: ArrayFile, on_rows: OnRows) -> None:
-    """Once an SAE, whatever it is read over."""
+def _load_features(sae: Sae, file: ArrayFile, on_rows: OnRows) -> tuple[type[Feature], ...]:
+    """Once an SAE, whatever it is read over. What there is to attach."""
     if Feature.objects.filter(sae=sae).exists():
-        return
+        return ()
     table = partitions.make(Feature, sae.pk)
     with copying(table, ("sae_id", "index", "decoder_norm", "encoder_cosine", "packed")) as copy:
         for first, stop in _blocks(sae.n_latents):
@@ -120,7 +125,8 @@ def _load_features(sae: Sae, file: ArrayFile, on_rows: OnRows) -> None:
             for chunk in with_bytes(numbers, packing.features(file, first, stop)):
                 copy.write(chunk)
             on_rows(first, sae.n_latents)
-    partitions.attach(Feature, sae.pk)
+    partitions.index(Feature, sae.pk)
+    return (Feature,)
 
 
 def _load_activity(collection: Collection, file: ArrayFile) -> None:
@@ -150,7 +156,7 @@ def _load_activity(collection: Collection, file: ArrayFile) -> None:
                 "top_token": top.astype(np.int32),
             }
             copy.write(fixed({name: np.asarray(numbers[name]) for name in columns}))
-    partitions.attach(Activity, collection.pk)
+    partitions.index(Activity, collection.pk)
 
 
 def _load_examples(collection: Collection, file: ArrayFile, on_rows: OnRows) -> None:
@@ -162,7 +168,7 @@ def _load_examples(collection: Collection, file: ArrayFile, on_rows: OnRows) -> 
             ):
                 copy.write(chunk)
             on_rows(stop, n)
-    partitions.attach(Examples, collection.pk)
+    partitions.index(Examples, collection.pk)
 
 
 def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -> None:
@@ -182,7 +188,7 @@ def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -
                     copy.write(chunk)
     finally:
         pairs.close()
-    partitions.attach(TokenIndex, collection.pk)
+    partitions.index(TokenIndex, collection.pk)
 
 
 def _documents(corpus: Corpus, opened: Any) -> Iterator[bytes]:
