@@ -184,7 +184,7 @@ def _looked_up(
         others = [each for each in (audit, documents) if each] if first == 0 else []
         read_spills(parts, length, [examples, *others], steps.named("Examples"))
         files.add(examples)
-    counts = np.full(kept.n_latents, -1, np.int32) if documents is None else documents.counts
+    counts = np.full(kept.n_latents, -1) if documents is None else documents.counts
     return files.arrays() | audit.arrays() | {"n_documents": counts}
 
 

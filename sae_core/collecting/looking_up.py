@@ -38,7 +38,7 @@ class Documents:
     """In how many documents each latent fires; documents follow one another."""
 
     def __init__(self, n_latents: int, pieces: NDArray[np.int64]) -> None:
-        self.counts = np.zeros(n_latents, np.int32)
+        self.counts = np.zeros(n_latents, np.int64)
         self._last = np.full(n_latents, -1, np.int64)
         self._pieces = pieces  # (pieces, 4) context, position, document, offset
 
@@ -47,12 +47,13 @@ class Documents:
         first, end = np.searchsorted(self._pieces[:, 0], [scanned.first, scanned.first + n_tokens // length])
         pieces = np.asarray(self._pieces[first:end])
         begins = (pieces[:, 0] - scanned.first) * length + pieces[:, 1]
-        begins[:1] = 0
+        firsts = run_starts(pieces[:, 0])  # of each context
+        begins[firsts] -= pieces[firsts, 1]  # a bos goes with the tokens after it
         document = np.repeat(pieces[:, 2], np.diff(np.append(begins, n_tokens)))
         pairs = np.unique((scanned.latent.astype(np.int64) << 32) | document[scanned.token])
         latent, document = pairs >> 32, pairs & 0xFFFFFFFF
         new = document > self._last[latent]
-        self.counts += np.bincount(latent[new], minlength=len(self.counts)).astype(np.int32)
+        self.counts += np.bincount(latent[new], minlength=len(self.counts))
         np.maximum.at(self._last, latent, document)
 
 

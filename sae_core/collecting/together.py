@@ -36,7 +36,7 @@ def cofiring(audit: Arrays, n_latents: int, step: Callable[[], None]) -> Arrays:
         starts = range(0, n_latents, rows)
         for start, block in zip(starts, threads.map(lambda first: sample.block(first, rows), starts), strict=True):
             for name, array in block.items():
-                found[name][start : start + rows] = array
+                found[name][start : start + rows, : array.shape[1]] = array
             step()
     return found
 
@@ -90,15 +90,16 @@ class _Sample:
         """Of some latents those that fire with each, by falling phi."""
         stop = min(first + rows, self.n_latents)
         counts, share = self.counts(first, stop)
-        counts[np.arange(stop - first), np.arange(first, stop)] = 0  # each with itself
+        itself = np.arange(first, stop)[:, None]
+        np.put_along_axis(counts, itself, 0, axis=1)
         estimated = self._estimated(first, counts, share)
         k = min(CANDIDATES, self.n_latents)
         likely = np.argpartition(-estimated, k - 1, axis=1)[:, :k]
         n = np.take_along_axis(counts, likely, axis=1)
         for row in np.flatnonzero(share < 1):
             n[row] = self._exactly(first + row, likely[row])
-        phi = self._phi(np.arange(first, stop)[:, None], likely, n)
-        phi[n < LEAST] = UNKNOWN
+        phi = self._phi(itself, likely, n)
+        phi[(n < LEAST) | (likely == itself)] = UNKNOWN
         order = np.lexsort((likely, -phi), axis=1)[:, :COFIRE]
         best, correlation = (np.take_along_axis(each, order, axis=1) for each in (likely, phi))
         none = correlation == UNKNOWN
@@ -117,7 +118,8 @@ class _Sample:
         found -= a * b
         found /= np.sqrt(np.maximum(a * (tokens - a), 1))
         found /= np.sqrt(np.maximum(b * (tokens - b), 1))
-        found[counts == 0] = UNKNOWN * 2
+        least = np.ceil(np.maximum(LEAST * share, 1)).astype(np.int32)  # of which fewer would not be listed
+        found[counts < least[:, None]] = UNKNOWN * 2
         return found
 
     def _exactly(self, latent: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
