@@ -146,7 +146,7 @@ def _load_activity(collection: Collection, file: ArrayFile) -> None:
             numbers = _keys("collection_id", collection.pk, first, stop) | {
                 "n_fired": file["n_fired"][some],
                 "n_contexts": file["n_contexts"][some].astype(np.int32),
-                "n_documents": file["n_documents"][some],
+                "n_documents": file["n_documents"][some].astype(np.int32),
                 "maximum": file["max_act"][some],
                 "mean": mean.astype(np.float32),
                 "deviation": np.sqrt(variance).astype(np.float32),
