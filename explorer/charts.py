@@ -1,6 +1,5 @@
 """Figures for plotly from plain data. Colours are names of CSS variables, which chart.js looks up in the theme."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -33,9 +32,9 @@ def octaves(lows: Sequence[float], highs: Sequence[float], counts: Sequence[floa
     """Counts of bins that grow with what they hold, on a logarithmic axis, where they are equally wide."""
     bars = {
         "type": "bar",
-        "x": [math.sqrt(low * high) for low, high in zip(lows, highs, strict=True)],
+        "x": [(low + high) / 2 for low, high in zip(lows, highs, strict=True)],  # where plotly begins to measure width
         "y": list(counts),
-        "width": [math.log10(high / low) for low, high in zip(lows, highs, strict=True)],  # in the axis's own units
+        "width": [high - low for low, high in zip(lows, highs, strict=True)],
         "customdata": [[low, high] for low, high in zip(lows, highs, strict=True)],
         "hovertemplate": "%{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y:,}<extra></extra>",
         "marker": {"color": ACCENT, "line": {"width": 0}},

@@ -86,6 +86,7 @@ def _excerpt(vocabulary: Vocabulary, shown: Shown, around: int | None, peak: flo
         shown.activations[first:stop],
         peak=peak,
         first=first,
+        at=shown.position - first,
         label=f"{significant(shown.value)}, {shown.document}",
     )
     return Excerpt(

@@ -109,12 +109,14 @@ def render(
     *,
     peak: float | None = None,
     first: int = 0,
+    at: int | None = None,
     label: str = "Tokens",
 ) -> SafeString:
     """A text whose tokens are the brighter the more they fire.
 
     `peak` is what counts as brightest, the maximum of this text unless given; `first` is the position of the first
-    token in its context; `label` is what a screen reader calls the text.
+    token in its context; `at` is the place of a token to point out, the one that an example is of; `label` is what a
+    screen reader calls the text.
     """
     if len(ids) != len(activations):
         raise ValueError(f"{len(ids)} tokens, but {len(activations)} activations")
@@ -132,6 +134,10 @@ def render(
         numbers, figures = _several("%d", stop - start) % tokens, _several("%.5g", stop - start) % values
         opening = _opening(numbers, figures, max([_level(value, full) for value in values]), start <= top < stop)
         spans[start] = f"{opening}{vocabulary.together(tokens)}</span>"
+    if at is not None:
+        while not spans[at]:  # it shares the span of those before it
+            at -= 1
+        spans[at] = spans[at].replace("<span", "<span data-at", 1)
     container = f'<div class="tokens" role="group" aria-label="{escape(label)}" dir="auto"'
     return SafeString(f'{container} data-first="{first:d}" data-peak="{full:.5g}">{"".join(spans)}</div>')
 
