@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sae_core.array_files import ArrayFile, not_written, write_arrays
+from sae_core.array_files import ArrayFile, write_arrays
 from sae_core.attached import Attached
 from sae_core.collecting import weights
 from sae_core.collecting.accumulators import Accumulators
@@ -33,6 +33,7 @@ from sae_core.sae import Sae
 
 BATCH_TOKENS = 1 << 13
 MOST_LATENTS = 1 << 21
+MOST_PAIRS = 1 << 31  # of a latent and a context of one batch
 
 OnStep = Callable[[int, int, str], None]  # done, of how much, what; what it raises ends the work
 
@@ -109,19 +110,21 @@ def collect_part(
     stop = len(contexts) if stop is None else stop
     _check(lm, saes, contexts, lengths, first, stop)
     length = contexts.shape[1]
+    _check_batch(saes, config.batch(length))
     mask_ids = lm.mask_ids if config.mask_ids is None else config.mask_ids
     text = Text(contexts, lengths, mask_ids, config.batch(length), lm.device)
     with ExitStack() as stack:
         readers = []
         for each, path in zip(attached, paths, strict=True):
             folder = stack.enter_context(_scratch(Path(path).parent))
-            spill = Spill(folder)
+            spill = Spill(folder, Path(path))
             stack.callback(spill.close)
             neurons = weights.has_neurons(lm, each.sae.hookpoint)
             readers.append(Reader(each, length, config.top_k, spill, neurons=neurons))
         read_text(lm, readers, text, first, stop, on_batch)
         for reader, path in zip(readers, paths, strict=True):
             about = {
+                "sae": repr(reader.attached.sae),
                 "first": first,
                 "stop": stop,
                 "context_length": length,
@@ -143,8 +146,10 @@ def finish(
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """One evidence of parts that cover all contexts, in whatever order they are given."""
+    opened = _in_order([open_part(Path(part)) for part in parts], sae, contexts)
+    if config:
+        _check_asked(config, opened[0])
     config = config or CollectConfig()
-    opened = _in_order([open_part(Path(part)) for part in parts], sae)
     length = int(opened[0].about["context_length"])
     kept = kept_in(opened[0])
     for part in opened[1:]:
@@ -155,7 +160,7 @@ def finish(
     with _scratch(Path(out).parent) as folder:
         steps = _Steps(on_step)
         arrays: dict[str, Any] = dict(figures_and_lists(kept))
-        arrays |= _looked_up(opened, arrays, folder, length, pieces, kept, config, steps)
+        arrays |= _looked_up(opened, arrays, folder, Path(out), length, pieces, kept, config, steps)
         arrays |= cofiring(arrays, sae.n_latents, steps.named("Which latents fire together"))
         arrays |= weights.geometry_of(sae, steps.named("Nearest latents"))
         arrays |= weights.lenses(lm, sae, steps.named("Logits"))
@@ -170,6 +175,7 @@ def _looked_up(
     parts: Sequence[ArrayFile],
     arrays: dict[str, Any],
     folder: Path,
+    out: Path,
     length: int,
     pieces: NDArray[Any] | None,
     kept: Accumulators,
@@ -178,7 +184,7 @@ def _looked_up(
 ) -> dict[str, Any]:
     audit = Audit(kept.tokens, config.audit_tokens)
     documents = None if pieces is None else Documents(kept.n_latents, pieces)
-    files = ExampleFiles(folder, kept.n_latents)
+    files = ExampleFiles(folder, out, kept.n_latents)
     for first, stop in ranges(kept.n_latents):
         examples = Examples.of(arrays, first, stop)
         others = [each for each in (audit, documents) if each] if first == 0 else []
@@ -254,7 +260,13 @@ def _check(
         raise BadInput(f"{wide[0]}: {wide[0].n_latents:,} latents, expected at most {MOST_LATENTS:,}")
 
 
-def _in_order(parts: list[ArrayFile], sae: Sae) -> list[ArrayFile]:
+def _check_batch(saes: Sequence[Sae], batch: int) -> None:
+    most = max(sae.n_latents for sae in saes)
+    if batch * most >= MOST_PAIRS:
+        raise BadInput(f"batches of {batch:,} contexts and {most:,} latents: take smaller ones (batch_contexts)")
+
+
+def _in_order(parts: list[ArrayFile], sae: Sae, contexts: NDArray[Any]) -> list[ArrayFile]:
     """Refused unless they are of one collection and cover each of its contexts once."""
     if not parts:
         raise BadInput("there are no parts to make evidence of")
@@ -262,15 +274,29 @@ def _in_order(parts: list[ArrayFile], sae: Sae) -> list[ArrayFile]:
     at = 0
     for part in parts:
         about = part.about
+        if about["sae"] != repr(sae):
+            raise BadInput(f"{part.path}: of {about['sae']}, expected {sae!r}; it is a part of another collection")
         if about["first"] != at:
-            raise BadInput(f"{part.path}: begins at context {about['first']}, expected {at}; is a part missing?")
+            why = "is a part missing?" if about["first"] > at else "is a part there twice?"
+            raise BadInput(f"{part.path}: begins at context {about['first']}, expected {at}; {why}")
         at = int(about["stop"])
-        if about["latents"] != sae.n_latents:
-            raise BadInput(f"{part.path}: of {about['latents']} latents, and the SAE has {sae.n_latents}")
         same = ("context_length", "mask_ids", "top_k", "batch_contexts")
         if differs := [name for name in same if about[name] != parts[0].about[name]]:
             raise BadInput(f"{part.path}: its {differs[0]} is not that of {parts[0].path}")
+    last, (n_contexts, length) = parts[-1], contexts.shape
+    if at != n_contexts:
+        raise BadInput(f"{last.path}: the last part ends at context {at}, expected {n_contexts}; is one missing?")
+    if last.about["context_length"] != length:
+        raise BadInput(f"{last.path}: of contexts of {last.about['context_length']} tokens, expected {length}")
     return parts
+
+
+def _check_asked(config: CollectConfig, part: ArrayFile) -> None:
+    for name in ("top_k", "mask_ids", "batch_contexts"):
+        asked = getattr(config, name)
+        asked = list(asked) if isinstance(asked, tuple) else asked
+        if asked is not None and asked != part.about[name]:
+            raise BadInput(f"{part.path}: its {name} is {part.about[name]}, expected {asked}")
 
 
 @contextmanager
@@ -280,6 +306,6 @@ def _scratch(beside: Path) -> Iterator[Path]:
         beside.mkdir(parents=True, exist_ok=True)
         made = tempfile.TemporaryDirectory(dir=beside, prefix=".collecting-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise not_written(beside, error) from error
+        raise BadInput(f"{beside}: nothing can be written there ({error.strerror or error})") from error
     with made as folder:
         yield Path(folder)

@@ -171,8 +171,8 @@ class ExampleFiles:
         "example_context": np.int32, "firing_count": np.int64, "firing_position": np.uint16, "firing_act": np.float32,
     }  # fmt: skip
 
-    def __init__(self, folder: Path, n_latents: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, out: Path, n_latents: int) -> None:
+        self.folder, self.out = folder, out
         self._starts = np.zeros(n_latents + 1, np.int64)
         self._lengths = dict.fromkeys(self.FIELDS, 0)
 
@@ -186,7 +186,7 @@ class ExampleFiles:
                 with (self.folder / name).open("ab") as file:
                     file.write(array.astype(kind).tobytes())
             except OSError as error:
-                raise not_written(self.folder, error) from error
+                raise not_written(self.out, error) from error
             self._lengths[name] += len(array)
 
     def arrays(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 encoded twice."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ class Spill:
 
     FIELDS = {"spill_count": np.int32, "spill_latent": np.int32, "spill_act": np.float32}
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, part: Path) -> None:
+        self.folder, self.part = folder, part
         self._stack = ExitStack()
         self._files = {name: self._stack.enter_context(self._path(name).open("wb")) for name in self.FIELDS}
         self._lengths = dict.fromkeys(self.FIELDS, 0)
@@ -33,18 +33,20 @@ class Spill:
                 file.write(array.tobytes())
                 self._lengths[name] += len(array)
         except OSError as error:
-            raise not_written(self.folder, error) from error
+            raise not_written(self.part, error) from error
 
     def arrays(self) -> dict[str, Streamed]:
         """Everything so far; nothing can be added any more."""
         try:
             self._stack.close()
         except OSError as error:
-            raise not_written(self.folder, error) from error
+            raise not_written(self.part, error) from error
         return {name: Streamed(kind, (self._lengths[name],), self._path(name)) for name, kind in self.FIELDS.items()}
 
     def close(self) -> None:
-        self._stack.close()
+        """What a full disk does not take was told before, or is not wanted any more."""
+        with suppress(OSError):
+            self._stack.close()
 
     def _path(self, name: str) -> Path:
         return self.folder / name

@@ -22,6 +22,7 @@ from tests.sae_core.collecting.made import (
 from tests.sae_core.collecting.reference import Reference, documents
 
 
+@pytest.mark.usefixtures("in_small_pieces")
 @pytest.mark.parametrize("family", small_lms.FAMILIES)
 def test_of_every_class_of_lm(family: str, tmp_path: Path) -> None:
     lm, sae, ids = small_lm(family), made_sae(), texts()
