@@ -46,7 +46,12 @@ IMPORTERS = {
     "transformers": ["sae_core"],
     "safetensors": ["sae_core"],
     "huggingface_hub": ["sae_core"],
-    "explorer.work": ["explorer.work", "explorer.tasks", "explorer.management.commands.run_job"],
+    "explorer.work": [
+        "explorer.work",
+        "explorer.tasks",
+        "explorer.management.commands.run_job",
+        "explorer.management.commands.explore",
+    ],
     "explorer.tasks": [],
     "explorer.views": ["explorer.views", "explorer.urls", "explorer.middleware"],
     "explorer.api": ["explorer.api", "explorer.urls"],

@@ -22,6 +22,7 @@ WATCH_LEASE = timedelta(seconds=1.4)
 WATCH_RENEWAL = 0.6
 WATCH_LEFT = timedelta(seconds=0.8)
 WATCH_OPENING = timedelta(seconds=15)
+AT_ONCE = timedelta()
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class NotPossible(Exception):
     """What was asked does not fit the job's state; the message is for the person who asked."""
 
 
-def start(kind: str, arguments: dict[str, Any] | None = None, *, by: User | None = None) -> Job:
-    """Inserts the row and rings once it is committed. A lost ring is made good by the sweeper."""
+def start(
+    kind: str, arguments: dict[str, Any] | None = None, *, by: User | None = None, after: timedelta = AT_ONCE
+) -> Job:
+    """Inserts the row and rings once it is committed. A lost ring is made good by the sweeper, who rings for what is
+    to start later, too."""
     known = kinds.get(kind)
     job = Job.objects.create(
         kind=kind,
@@ -47,8 +51,10 @@ def start(kind: str, arguments: dict[str, Any] | None = None, *, by: User | None
         arguments=arguments or {},
         created_by=by,
         watched_until=Now() + WATCH_OPENING if known.watched else None,
+        not_before=Now() + after,
     )
-    transaction.on_commit(partial(doorbell.ring, job))
+    if not after:
+        transaction.on_commit(partial(doorbell.ring, job))
     return job
 
 

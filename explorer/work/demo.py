@@ -1,7 +1,8 @@
 """The bundle's SAEs, added as anybody's are: those of one lm and hookpoint together, the cheapest first."""
 
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -10,28 +11,42 @@ from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.explore import add, start_reading
 
+BEHIND = timedelta(seconds=1)
 BUNDLE: Path = settings.BASE_DIR / "demo"
-# Each group is read in one pass. The first is small, so that there is something to look at soon.
+
+
+class Group(NamedTuple):
+    """SAEs of one lm that are read in one pass."""
+
+    lm: str
+    saes: tuple[str, ...]
+    contexts: int | None = None  # None: all
+
+
+# The first is small, and reads but some of the text at first, so that there is soon something to look at.
 GROUPS = (
-    ("one-layer", ("one-layer-relu-512",)),
-    ("one-layer", ("one-layer-relu-2048", "one-layer-relu-4096", "one-layer-relu-4096-seed1")),
-    ("deep", ("deep-batchtopk-512", "deep-topk-1024", "deep-batchtopk-2048")),
-    ("one-layer-untrained", ("one-layer-untrained-relu-4096",)),
+    Group("one-layer", ("one-layer-relu-512",), contexts=2048),
+    Group(
+        "one-layer",
+        ("one-layer-relu-512", "one-layer-relu-2048", "one-layer-relu-4096", "one-layer-relu-4096-seed1"),
+    ),
+    Group("deep", ("deep-batchtopk-512", "deep-topk-1024", "deep-batchtopk-2048")),
+    Group("one-layer-untrained", ("one-layer-untrained-relu-4096",)),
 )
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
-    """One group; its successor is started behind what this one has started."""
-    group = attempt.arguments.get("group", 0)
-    lm, names = GROUPS[group]
+    """One group; its successor comes behind the parts of what this one has started."""
+    number = attempt.arguments.get("group", 0)
+    group = GROUPS[number]
     if not BUNDLE.is_dir():
         raise Refused(f"{BUNDLE}: the demo's bundle is not there.")
     found: list[Sae] = []
-    for name in names:
+    for name in group.saes:
         added = add(
             attempt,
             {
-                "lm": str(BUNDLE / "lms" / lm),
+                "lm": str(BUNDLE / "lms" / group.lm),
                 "sae": str(BUNDLE / "saes" / name),
                 "corpus": str(BUNDLE / "corpus"),
                 "name": name,
@@ -39,9 +54,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
             },
         )
         found.append(added.sae)
-    started = start_reading(attempt, found, added.corpus, measure=False)
-    if group + 1 < len(GROUPS):
-        jobs.start("demo", {"group": group + 1}, by=attempt.job.created_by)
+    started = start_reading(attempt, found, added.corpus, contexts=group.contexts, measure=False)
+    if number + 1 < len(GROUPS):
+        jobs.start("demo", {"group": number + 1}, by=attempt.job.created_by, after=BEHIND)
     else:
         for sae in Sae.objects.filter(metrics=None).order_by("n_latents", "pk"):
             jobs.start("measure", {"sae": sae.pk, "corpus": added.corpus.pk}, by=attempt.job.created_by)

@@ -43,7 +43,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
         added = add(attempt, attempt.arguments)
     except Question as question:
         return {"question": str(question)}
-    return {"sae": added.sae.slug, "corpus": added.corpus.slug} | start_reading(attempt, [added.sae], added.corpus)
+    started = start_reading(attempt, [added.sae], added.corpus, contexts=attempt.arguments.get("contexts"))
+    return {"sae": added.sae.slug, "corpus": added.corpus.slug} | started
 
 
 def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
@@ -76,13 +77,18 @@ def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
         return Added(_rows(attempt, arguments, lm, given, fit, folder), corpus)
 
 
-def start_reading(attempt: Attempt, saes: list[Sae], corpus: Corpus, *, measure: bool = True) -> dict[str, Any]:
-    """Starts what remains to be done with SAEs of one lm: collecting them together, and measuring each."""
+def start_reading(
+    attempt: Attempt, saes: list[Sae], corpus: Corpus, *, contexts: int | None = None, measure: bool = True
+) -> dict[str, Any]:
+    """Starts what remains to be done with SAEs of one lm: collecting them together, over at most so many contexts, and
+    measuring each."""
     found: dict[str, Any] = {"collect": None, "measure": []}
-    missing = [sae.pk for sae in saes if not Collection.objects.filter(sae=sae, corpus=corpus).exists()]
-    if missing:
-        collecting = {"saes": missing, "corpus": corpus.pk, "contexts": attempt.arguments.get("contexts")}
-        found["collect"] = _started(attempt, "collect", collecting)
+    wanted = min(contexts or corpus.n_contexts, corpus.n_contexts)
+    read = dict(Collection.objects.filter(sae__in=saes, corpus=corpus).values_list("sae", "about__contexts"))
+    lacking = [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]
+    if lacking:
+        arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts}
+        found["collect"] = _started(attempt, "collect", arguments)
     for sae in saes:
         if measure and sae.metrics is None:
             found["measure"].append(_started(attempt, "measure", {"sae": sae.pk, "corpus": corpus.pk}))

@@ -254,6 +254,10 @@ def new_artifacts() -> Iterator[Callable[[Path, str], str]]:
         raise
 
 
+def _close() -> None:
+    connection.close()  # of the thread that calls this
+
+
 @contextmanager
 def beside(attempt: Attempt | None, message: str, unit: str) -> Iterator[OnRows]:
     """Progress from within a long transaction, by another thread's connection: written by this one, it would lock the
@@ -269,4 +273,4 @@ def beside(attempt: Attempt | None, message: str, unit: str) -> Iterator[OnRows]
         try:
             yield on_rows
         finally:
-            thread.submit(connection.close).result()
+            thread.submit(_close).result()
