@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from django import forms
 from django.conf import settings
@@ -119,6 +119,7 @@ class FeaturesForm(forms.Form):
     after = forms.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
 
 
+USUALLY_AROUND = 16
 AROUND = [("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")]
 
 
@@ -128,7 +129,7 @@ class AroundForm(forms.Form):
     around = forms.TypedChoiceField(
         choices=AROUND,
         coerce=lambda value: None if value == "whole" else int(value),
-        empty_value=16,
+        empty_value=USUALLY_AROUND,  # type: ignore[arg-type]  it is what coerce gives
         required=False,
     )
 
@@ -143,6 +144,9 @@ class LabelForm(forms.Form):
         return " ".join(str(self.cleaned_data["label"]).split())
 
 
+Upload: TypeAlias = "UploadedFile[Any]"
+
+
 class FilesInput(forms.ClearableFileInput):
     allow_multiple_selected = True
 
@@ -152,7 +156,7 @@ class FilesField(forms.FileField):
 
     widget = FilesInput
 
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
+    def clean(self, data: Any, initial: Any = None) -> list[Upload]:
         return [super(FilesField, self).clean(each, initial) for each in data or ()]
 
 
@@ -173,7 +177,7 @@ class AddForm(forms.Form):
         help_text="A folder on the server, an id of the hub with its folder, or neurons:HOOKPOINT for the lm’s own "
         "neurons.",
     )  # fmt: skip
-    files = FilesField(
+    upload = FilesField(
         label="Or upload it", required=False,
         widget=FilesInput(attrs={"accept": ",".join(SAE_FILES), "data-upload": ""}),
         help_text=f"Its .safetensors and the .json beside it, together {settings.UPLOAD_LIMIT >> 20} MiB at most.",
@@ -213,8 +217,8 @@ class AddForm(forms.Form):
         sae: str = self.cleaned_data["sae"]
         return sae if not sae or MADE_UP.fullmatch(sae) else _allowed(lambda: roots.folder_or_hub_id(sae))
 
-    def clean_files(self) -> list[UploadedFile]:
-        files: list[UploadedFile] = self.cleaned_data["files"]
+    def clean_upload(self) -> list[Upload]:
+        files: list[Upload] = self.cleaned_data["upload"]
         for file in files:
             file.name = plain_name(str(file.name))
             if not file.name.endswith(SAE_FILES):
@@ -234,7 +238,7 @@ class AddForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         chosen = self.cleaned_data
-        _one_of(self, {"sae": "Name a folder or an id,", "files": "or choose files to upload"})
+        _one_of(self, {"sae": "Name a folder or an id,", "upload": "or choose files to upload"})
         _one_of(self, {"corpus": "Choose a corpus,", "text": "or name text on the server"})
         if len(chosen.get("text", ())) > 1 and any(each.endswith(".npy") for each in chosen["text"]):
             self.add_error("text", "A file of token ids stands alone.")
@@ -283,7 +287,7 @@ def _one_of(form: AddForm, ways: dict[str, str]) -> None:
 
 
 def _called(chosen: dict[str, Any]) -> str:
-    for file in chosen["files"]:
+    for file in chosen["upload"]:
         if file.name.endswith(".safetensors"):
             return str(file.name).removesuffix(".safetensors")
     return str(chosen["sae"]).rstrip("/").rsplit("/", 1)[-1]

@@ -44,7 +44,7 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        body = tempfile.SpooledTemporaryFile(max_size=BODY_IN_MEMORY, dir=settings.PLACES.uploads)  # noqa: SIM115
+        body = tempfile.SpooledTemporaryFile(max_size=BODY_IN_MEMORY, dir=str(settings.PLACES.uploads))  # noqa: SIM115
         try:
             await _receive_body(receive, body)
         except (ClientGone, OSError) as why:

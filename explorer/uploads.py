@@ -13,7 +13,7 @@ from django.http import HttpRequest
 class UploadHandler(FileUploadHandler):
     """A full disk costs the file, not the form, which can then say so (`did_not_fit`)."""
 
-    file: UploadedFile
+    file: "UploadedFile[Any]"
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
@@ -33,7 +33,7 @@ class UploadHandler(FileUploadHandler):
             raise SkipFile from why
         return None
 
-    def file_complete(self, file_size: int) -> UploadedFile | None:
+    def file_complete(self, file_size: int) -> "UploadedFile[Any] | None":
         try:
             self.file.seek(0)  # writes what a buffer holds
         except OSError:

@@ -15,7 +15,7 @@ from explorer.actions.audit import Action, note
 from explorer.models import Artifact, Job
 
 
-def add(arguments: dict[str, Any], files: Iterable[UploadedFile], *, by: User, address: str) -> Job:
+def add(arguments: dict[str, Any], files: Iterable["UploadedFile[Any]"], *, by: User, address: str) -> Job:
     """All of it, or nothing: a full disk (OSError) leaves neither job nor file."""
     kept: dict[str, str] = {}
     try:

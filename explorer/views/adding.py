@@ -20,13 +20,15 @@ def sae_add(request: HttpRequest) -> HttpResponse:
         return _form(request, AddForm())
     form = AddForm(request.POST, request.FILES)
     if misfits := did_not_fit(request):
-        form.add_error("files", f"The disk is full: there was no room for {', '.join(misfits)}. Nothing was kept.")
+        form.add_error("upload", f"The disk is full: there was no room for {', '.join(misfits)}. Nothing was kept.")
     if not form.is_valid():
         return _form(request, form, status=422)
     try:
-        job = adding.add(form.arguments, form.cleaned_data["files"], by=signed_in(request), address=address_of(request))
+        job = adding.add(
+            form.arguments, form.cleaned_data["upload"], by=signed_in(request), address=address_of(request)
+        )
     except OSError as why:
-        form.add_error("files", f"These files could not be kept, and none was: {why.strerror or why}.")
+        form.add_error("upload", f"These files could not be kept, and none was: {why.strerror or why}.")
         return _form(request, form, status=422)
     return redirect("job", job.pk)
 

@@ -9,7 +9,7 @@ from explorer.access import READERS, allow
 from explorer.actions import labels
 from explorer.etags import revalidated
 from explorer.excerpts import examples
-from explorer.forms import AROUND, AroundForm, FeaturesForm, LabelForm
+from explorer.forms import AROUND, USUALLY_AROUND, AroundForm, FeaturesForm, LabelForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.models.access import Role
 from explorer.queries import browsing
@@ -39,7 +39,7 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
 @revalidated(_version)
 def feature(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     form = AroundForm(request.GET)
-    around = form.cleaned_data["around"] if form.is_valid() else 16
+    around = form.cleaned_data["around"] if form.is_valid() else USUALLY_AROUND
     return render(request, "features/feature.html", _feature_context(slug, index, around))
 
 
@@ -65,7 +65,7 @@ def feature_chart(request: HttpRequest, slug: str, index: int, chart: str) -> Js
 def feature_label(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     page, form = feature_to_see(slug, index), LabelForm(request.POST)
     if not form.is_valid():
-        return render(request, "features/feature.html", _feature_context(slug, index, 16, form), status=422)
+        return render(request, "features/feature.html", _feature_context(slug, index, USUALLY_AROUND, form), status=422)
     labels.give(page.sae, index, form.cleaned_data["label"], by=signed_in(request))
     return redirect("feature", slug, index)
 

@@ -35,9 +35,9 @@ def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def people(transactional_db: None) -> dict[str, User]:
     made = {}
     for role in (Role.VIEWER, Role.ANNOTATOR, Role.RESEARCHER):
-        user = User.objects.create_user(role.label)
+        user = User.objects.create_user(str(role.label))
         set_role(user.pk, role, by=user)
-        made[role.label] = User.objects.get(pk=user.pk)
+        made[str(role.label)] = User.objects.get(pk=user.pk)
     return made
 
 
@@ -46,7 +46,7 @@ def pieces(token: str, size: int, typed: int = 0) -> Iterator[bytes]:
     head = b""
     for name, value in {"csrfmiddlewaretoken": token, "lm": "no/such/lm/..", "text": "x" * typed}.items():
         head += b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (name.encode(), value.encode())
-    head += b'--b\r\nContent-Disposition: form-data; name="files"; filename="w.safetensors"\r\n\r\n'
+    head += b'--b\r\nContent-Disposition: form-data; name="upload"; filename="w.safetensors"\r\n\r\n'
     tail = b"\r\n--b--\r\n"
     yield head
     left = size - len(head) - len(tail)

@@ -53,8 +53,8 @@ def errors_of(client: Client, **fields: object) -> dict[str, list[str]]:
     answer = client.post("/saes/add/", filled(**fields))
     assert answer.status_code == 422
     assert not Job.objects.exists()
-    errors: dict[str, list[str]] = json.loads(answer.context["form"].errors.as_json())
-    return {name: [each["message"] for each in found] for name, found in errors.items()}  # type: ignore[call-overload]
+    errors = json.loads(answer.context["form"].errors.as_json())
+    return {name: [each["message"] for each in found] for name, found in errors.items()}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def files(*names: str) -> list[SimpleUploadedFile]:
 
 
 def test_an_upload_is_kept_by_its_content_and_noted(client: Client, researcher: User, root: Path) -> None:
-    answer = client.post("/saes/add/", filled(sae="", files=files("w.safetensors", "cfg.json")))
+    answer = client.post("/saes/add/", filled(sae="", upload=files("w.safetensors", "cfg.json")))
     assert answer.status_code == 302
     arguments = Job.objects.get().arguments
     kept = arguments["sae"]["files"]
@@ -199,12 +199,12 @@ def test_an_upload_is_kept_by_its_content_and_noted(client: Client, researcher: 
 def test_other_files_are_refused_and_not_kept(
     client: Client, researcher: User, root: Path, names: list[str], said: str
 ) -> None:
-    assert errors_of(client, sae="", files=files(*names)) == {"files": [said]}
+    assert errors_of(client, sae="", upload=files(*names)) == {"upload": [said]}
     assert not Artifact.objects.exists()
 
 
 def test_an_sae_is_named_or_uploaded(client: Client, researcher: User, root: Path) -> None:
-    assert errors_of(client, files=files("w.safetensors")) == {
+    assert errors_of(client, upload=files("w.safetensors")) == {
         "sae": ["Name a folder or an id, or choose files to upload, not both."]
     }
 
@@ -212,7 +212,7 @@ def test_an_sae_is_named_or_uploaded(client: Client, researcher: User, root: Pat
 def test_an_empty_file_is_refused(client: Client, researcher: User, root: Path) -> None:
     empty = io.BytesIO()
     empty.name = "w.safetensors"
-    assert errors_of(client, sae="", files=[empty]) == {"files": ["The submitted file is empty."]}
+    assert errors_of(client, sae="", upload=[empty]) == {"upload": ["The submitted file is empty."]}
 
 
 def test_a_file_that_the_disk_has_no_room_for_is_said(client: Client, researcher: User, root: Path) -> None:
@@ -221,10 +221,10 @@ def test_a_file_that_the_disk_has_no_room_for_is_said(client: Client, researcher
     big = SimpleUploadedFile("w.safetensors", bytes(1 << 20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, unlimited[1]))
     try:
-        errors = errors_of(client, sae="", files=[big, *files("cfg.json")], name="what was typed stays")
+        errors = errors_of(client, sae="", upload=[big, *files("cfg.json")], name="what was typed stays")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert "The disk is full: there was no room for w.safetensors. Nothing was kept." in errors["files"]
+    assert "The disk is full: there was no room for w.safetensors. Nothing was kept." in errors["upload"]
     assert not Artifact.objects.exists()
     assert list(django_settings.PLACES.uploads.iterdir()) == []
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_kept_leaves_nothing(client: Client, researcher: User, ro
     assert not (store / second[:2]).exists()
     (store / second[:2]).write_bytes(b"")
     try:
-        (error,) = errors_of(client, sae="", files=both)["files"]
+        (error,) = errors_of(client, sae="", upload=both)["upload"]
     finally:
         (store / second[:2]).unlink()
     assert error.startswith("These files could not be kept, and none was: ")
@@ -254,7 +254,7 @@ def test_what_was_kept_before_stays_when_more_does_not_fit(client: Client, resea
     assert not folder.exists()
     folder.write_bytes(b"")
     try:
-        errors_of(client, sae="", files=files("one.safetensors", "two.json"))
+        errors_of(client, sae="", upload=files("one.safetensors", "two.json"))
     finally:
         folder.unlink()
     assert Artifact.objects.get() == one

@@ -137,6 +137,6 @@ def test_a_list_takes_as_many_queries_for_three_as_for_one(
 
 
 def test_an_unknown_kind_starts_nothing() -> None:
-    with pytest.raises(LookupError, match="no kind of job is called 'nonsense'; there are .*diagnose"):
+    with pytest.raises(LookupError, match=r"no kind of job is called 'nonsense'; there are .*diagnose"):
         jobs.start("nonsense")
     assert not Job.objects.exists()
