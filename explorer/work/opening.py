@@ -3,15 +3,21 @@
 import errno
 import json
 import os
+import shutil
+import socket
 import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import psutil
 from django.conf import settings
+from django.db import OperationalError
+from psycopg.errors import DiskFull
 
 from explorer import artifacts
 from explorer.models import Corpus, LanguageModel, Sae
@@ -19,6 +25,7 @@ from explorer.work.attempt import Refused
 from sae_core import BadInput, Lm, load_lm, load_sae, open_corpus
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Sae as CoreSae
+from sae_core.devices import out_of_memory
 from sae_core.formats import ours
 
 T = TypeVar("T")
@@ -28,21 +35,36 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Kept(Generic[T]):
-    """The last few, so that the parts of one collection load nothing twice. Threads that want the same wait for it."""
+    """The last few, so that the parts of one collection load nothing twice. Threads that want the same wait for whoever
+    came first, and nobody waits for what others want."""
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
-        self._kept: OrderedDict[str, T] = OrderedDict()
+        self._kept: OrderedDict[str, Future[T]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: str, load: Callable[[], T]) -> T:
         with self._lock:
-            if key not in self._kept:
+            there = self._kept.get(key)
+            coming: Future[T] = there or Future()
+            if not there:
                 while len(self._kept) >= self._at_most:  # before loading, as two may not fit
                     self._kept.popitem(last=False)
-                self._kept[key] = load()
+                self._kept[key] = coming
             self._kept.move_to_end(key)
-            return self._kept[key]
+        if not there:
+            try:
+                coming.set_result(load())
+            except BaseException as error:
+                self.forget(coming)
+                coming.set_exception(error)
+        return coming.result()
+
+    def forget(self, which: Future[T] | None = None) -> None:
+        """One of them, or all."""
+        with self._lock:
+            for key in [key for key, each in self._kept.items() if which in (None, each)]:
+                del self._kept[key]
 
 
 _lms: Kept[Lm] = Kept(KEPT_LMS)
@@ -84,25 +106,52 @@ def corpus_of(row: Corpus) -> Iterator[OpenedCorpus]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for this piece of work; what a killed worker leaves in it goes when the explorer next starts."""
+    """A folder for this piece of work, on the disk of the data folder; that of a killed worker goes with the next."""
     place: Path = settings.PLACES.scratch
     try:
         place.mkdir(parents=True, exist_ok=True)
-        made = tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True)
+        _forget_the_dead(place)
+        made = tempfile.TemporaryDirectory(
+            dir=place, prefix=f"{socket.gethostname()}+{os.getpid()}+", ignore_cleanup_errors=True
+        )
     except OSError as error:
         raise Refused(f"{place}: cannot be written ({error.strerror or error}). Is the disk full?") from error
     with made as folder:
         yield Path(folder)
 
 
+def _forget_the_dead(place: Path) -> None:
+    """What processes of this machine have left that are no more."""
+    for each in place.iterdir():
+        host, _, rest = each.name.partition("+")
+        pid = rest.partition("+")[0]
+        if host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(each, ignore_errors=True)
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
-    """What somebody can be wrong about, and a full disk, is told as it is; trying again would be no use."""
+    """What somebody can be wrong about, a full disk, and a want of memory are told as they are: trying again at once
+    would be no use."""
     try:
         yield
     except BadInput as error:
         raise Refused(str(error)) from error
     except OSError as error:
-        if error.errno in NO_ROOM:
-            raise Refused(f"The disk is full: {error}. Nothing was kept of this; make room and retry.") from error
-        raise
+        if error.errno not in NO_ROOM:
+            raise
+        raise Refused(f"The disk is full ({error}). Nothing was kept of this; make room and retry.") from error
+    except OperationalError as error:
+        if not isinstance(error.__cause__, DiskFull):
+            raise
+        raise Refused("PostgreSQL's disk is full. Nothing was kept of this; make room and retry.") from error
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        _lms.forget()
+        _saes.forget()
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise Refused(
+            f"There is not enough memory for this ({said}). Take fewer SAEs at once or shorter contexts, or a worker "
+            "that has more."
+        ) from error
