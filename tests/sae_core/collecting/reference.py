@@ -52,7 +52,7 @@ class Reference:
 
     @property
     def n_latents(self) -> int:
-        return self.acts.shape[2]
+        return int(self.acts.shape[2])
 
     @property
     def tokens(self) -> int:
@@ -183,7 +183,7 @@ def documents(pieces: Sequence[tuple[int, int, int, int]], contexts: int, length
 def cosines(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     def unit(each: NDArray[np.float64]) -> NDArray[np.float64]:
         norms = np.linalg.norm(each, axis=1, keepdims=True)
-        return np.divide(each, norms, out=np.zeros_like(each), where=norms > 0)
+        return each / np.where(norms > 0, norms, 1)
 
     found: NDArray[np.float64] = unit(rows) @ unit(others).T
     return found

@@ -73,7 +73,7 @@ def test_any_cuts_and_order_make_the_same(
         request.getfixturevalue("in_small_pieces")
     bounds = [0, *(each * BATCH for each in sorted(cuts)), CONTEXTS]
     paths = [parts.of(*each) for each in pairwise(bounds)]
-    np.random.default_rng(seed).shuffle(paths)  # type: ignore[arg-type]
+    np.random.default_rng(seed).shuffle(paths)
     found = parts.finish(*paths)
     same_evidence(found, parts.whole)
     assert found.about == parts.whole.about
