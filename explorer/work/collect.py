@@ -5,77 +5,108 @@ Arguments: `saes`, ids of SAEs of one lm, which share the forward; `corpus`; `co
 them; `parts`, where somebody knows better how many.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Q
+from django.db.models.functions import Now
+
 from explorer import artifacts
-from explorer.actions.collections import forget_unnamed
 from explorer.actions.jobs import Child
-from explorer.models import Corpus, Job, Sae
-from explorer.models.jobs import JobState
-from explorer.work.attempt import Attempt, Refused
+from explorer.models import Artifact, Collection, Corpus, Job, Sae
+from explorer.models.jobs import UNFINISHED, JobState
+from explorer.work.attempt import Attempt, Cancelled, Refused
 from explorer.work.loading import load_collection
 from explorer.work.opening import corpus_of, lm_of, refusing, sae_of, scratch
 from sae_core import CollectConfig, collect_part, finish, shards
 from sae_core import Corpus as OpenedCorpus
 
 PART_TOKENS = 1 << 17  # that a killed worker may cost
+MOST_PARTS = 1000
+PART = "application/vnd.explorer.part"  # as whose media type their files are known
+# How long a part's file is kept that no job has named yet, and those of a failed job, whose retry does only what is
+# missing. What is gone is read again.
+UNNAMED, FAILED = timedelta(hours=1), timedelta(days=7)
 
 
 def plan(attempt: Attempt) -> list[Child]:
-    forget_parts(*Job.objects.filter(kind=attempt.job.kind, state=JobState.CANCELLED))
+    forget_parts()
     arguments = attempt.arguments
     corpus, _ = _corpus_and_saes(arguments)
     n_contexts = min(arguments.get("contexts") or corpus.n_contexts, corpus.n_contexts)
-    n_parts = arguments.get("parts") or n_contexts * corpus.context_length // PART_TOKENS
     batch = CollectConfig().batch(corpus.context_length)
+    n_parts = arguments.get("parts") or min(n_contexts * corpus.context_length // PART_TOKENS, MOST_PARTS)
+    ranges = shards(n_contexts, batch, max(n_parts, 1))
     return [
         Child("collect_part", arguments | {"first": first, "stop": stop}, total=stop - first, unit="contexts")
-        for first, stop in shards(n_contexts, batch, max(n_parts, 1))
+        for first, stop in ranges
     ]
 
 
 def read_part(attempt: Attempt) -> dict[str, Any]:
     """What a range of contexts says of each SAE, as artifacts that any worker can fetch."""
     corpus, saes = _corpus_and_saes(attempt.arguments)
-    with refusing(), corpus_of(corpus) as opened:
+    with _none_left(attempt), refusing(), corpus_of(corpus) as opened:
         return {"parts": _read(attempt, saes, opened, attempt.arguments)}
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
     corpus, saes = _corpus_and_saes(attempt.arguments)
+    children = list(attempt.job.children.order_by("pk"))
+    stop = max(child.arguments["stop"] for child in children)
     found = []
-    with refusing(), scratch() as folder, corpus_of(corpus) as opened:
-        parts = [_part_paths(attempt, saes, opened, child) for child in attempt.job.children.order_by("pk")]
+    with _none_left(attempt), refusing(), scratch() as folder, corpus_of(corpus) as opened:
+        parts = [_part_paths(attempt, saes, opened, child) for child in children]
         lm = lm_of(saes[0].lm)
-        stop = max(child.arguments["stop"] for child in attempt.job.children.all())
         for number, sae in enumerate(saes):
-            evidence = folder / f"evidence-{sae.pk}"
-            about = finish(
-                lm,
-                sae_of(sae, lm),
-                [each[number] for each in parts],
-                evidence,
-                contexts=opened.contexts[:stop],
-                pieces=opened.pieces,
-                on_step=_step(attempt, sae),
-            )
-            collection = load_collection(sae, corpus, evidence, by=attempt.job.created_by, attempt=attempt)
-            evidence.unlink()
-            attempt.emit(
-                f"{sae.name}: {about['tokens']:,} tokens, {collection.n_never_fired:,} of {sae.n_latents:,} latents "
-                "never fired\n"
-            )
+            collection = _loaded_before(attempt.job, sae, corpus, stop)
+            if collection is None:
+                evidence = folder / "evidence"
+                finish(
+                    lm,
+                    sae_of(sae, lm),
+                    [each[number] for each in parts],
+                    evidence,
+                    contexts=opened.contexts[:stop],
+                    pieces=opened.pieces,
+                    on_step=_step(attempt, sae),
+                )
+                collection = load_collection(sae, corpus, evidence, by=attempt.job.created_by, attempt=attempt)
+                evidence.unlink()
+            attempt.emit(f"{sae.name}: {_summary(collection)}\n")
             found.append({"sae": sae.slug, "collection": collection.pk})
     forget_parts(attempt.job)
     return {"collections": found}
 
 
-def forget_parts(*jobs: Job) -> None:
-    """The files that the parts of collections have left."""
-    children = Job.objects.filter(parent__in=jobs, result__isnull=False)
-    forget_unnamed(sha256 for child in children for sha256 in child.result["parts"])
+def forget_parts(of: Job | None = None) -> None:
+    """Removes the files of parts that no job is going to ask for: those of one that is over, and what was left behind.
+    Two jobs may share a file, where both say the same."""
+    parts = Job.objects.filter(kind="collect_part", result__isnull=False)
+    needing = Q(parent__state__in=UNFINISHED) | Q(parent__state=JobState.FAILED, parent__finished_at__gt=Now() - FAILED)
+    unneeded = Artifact.objects.filter(media_type=PART).exclude(pk__in=_files(parts.filter(needing).exclude(parent=of)))
+    for artifact in unneeded.filter(Q(pk__in=_files(parts.filter(parent=of))) | Q(created_at__lt=Now() - UNNAMED)):
+        artifacts.remove(artifact)
+
+
+@contextmanager
+def _none_left(attempt: Attempt) -> Iterator[None]:
+    """What was read is of no use once somebody has cancelled the whole."""
+    try:
+        yield
+    except Cancelled:
+        whole = attempt.job.parent or attempt.job
+        whole.refresh_from_db()
+        if whole.cancel_requested:
+            forget_parts(whole)
+        raise
+
+
+def _files(parts: Any) -> set[str]:
+    return {sha256 for result in parts.values_list("result", flat=True) for sha256 in result["parts"]}
 
 
 def _read(attempt: Attempt, saes: Sequence[Sae], opened: OpenedCorpus, given: dict[str, Any]) -> list[str]:
@@ -119,12 +150,26 @@ def _corpus_and_saes(arguments: dict[str, Any]) -> tuple[Corpus, list[Sae]]:
     return corpus, saes
 
 
+def _loaded_before(job: Job, sae: Sae, corpus: Corpus, n_contexts: int) -> Collection | None:
+    """By an attempt at this job that did not come to its end."""
+    found = Collection.objects.filter(sae=sae, corpus=corpus, created_at__gte=job.created_at).first()
+    return found if found and found.about["contexts"] == n_contexts else None
+
+
+def _summary(collection: Collection) -> str:
+    n_latents, never = collection.sae.n_latents, collection.n_never_fired
+    over = f"{collection.tokens:,} tokens"
+    if never == n_latents:
+        return f"{over}; none of its {n_latents:,} latents ever fired. Is it read as it was trained?"
+    return f"{over}; {never:,} of {n_latents:,} latents never fired"
+
+
 def _keep(path: Path) -> str:
     with path.open("rb") as file:
-        return artifacts.put(file, name=f"{path.name}.safetensors").sha256
+        return artifacts.put(file, name=f"{path.name}.safetensors", media_type=PART).sha256
 
 
-def _step(attempt: Attempt, sae: Sae) -> Any:
+def _step(attempt: Attempt, sae: Sae) -> Callable[[int, int, str], None]:
     def step(done: int, total: int, what: str) -> None:
         attempt.report(message=f"{sae.name}: {what.lower()}")
 
