@@ -103,7 +103,8 @@ def test_splitmix_itself() -> None:
 def test_what_is_drawn_is_the_same_whatever_holds_the_numbers(pairs: list[tuple[int, int]]) -> None:
     expected = [splitmix(splitmix(one) ^ other) for one, other in pairs]
     for kind in (np.int32, np.uint32, np.int64, np.uint64):
-        one, other = (np.array(each).astype(kind) for each in zip(*pairs, strict=True))
+        numbers: NDArray[Any] = np.array(pairs).astype(kind)
+        one, other = numbers.T
         before = one.copy()
         assert mixed(one, other).tolist() == expected
         assert (one == before).all()
@@ -116,8 +117,8 @@ def test_lots_are_of_latent_and_token_alone(places: list[tuple[int, int, int]]) 
     drawn = lots(rows_of([(*each, 0.5) for each in places])).tolist()
     backwards = lots(rows_of([(*each, 2.0) for each in reversed(places)])).tolist()
     assert drawn == backwards[::-1]
-    columns: list[Any] = [np.array(each) for each in zip(*places, strict=True)]
-    assert lots(Rows(*columns, np.ones(len(places), np.float32))).tolist() == drawn  # of int64, too
+    latent, context, position = np.array(places).T
+    assert lots(Rows(latent, context, position, np.ones(len(places)))).tolist() == drawn  # of int64, too
 
 
 @given(st.lists(ABOVE, min_size=1))
