@@ -1,3 +1,4 @@
+import logging
 import signal
 import sys
 import threading
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         fit.add_argument("--as-it-is", dest="fit", action="store_const", const="keep", help="never another reading")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger("explorer.work").setLevel(logging.WARNING)  # the bars say it
         try:
             with embedded.running("`manage.py explore`"):
                 if settings.EMBEDDED_POSTGRES:
@@ -67,10 +69,14 @@ class Command(BaseCommand):
                 added = follower.follow(jobs.start("explore", arguments | {"fit": "use" if better else "keep"}))
             self.stderr.write(added.text.rstrip())
             found = added.result
-            for job_id in filter(None, [found["collect"], *found["measure"]]):
+            if found["collect"]:
+                follower.follow(Job.objects.get(pk=found["collect"]))
+            # What it scores takes a while, and there is all to look at without.
+            page = reverse("sae", args=[found["sae"]])
+            self.stdout.write(f"http://{settings.HOST}:{settings.PORT}{page}")
+            self.stdout.flush()
+            for job_id in found["measure"]:
                 follower.follow(Job.objects.get(pk=job_id))
-        page = reverse("sae", args=[found["sae"]])
-        self.stdout.write(f"http://{settings.HOST}:{settings.PORT}{page}")
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
