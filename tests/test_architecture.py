@@ -37,6 +37,10 @@ FORBIDDEN = {
     "explorer.api": ["explorer.views", "explorer.work", "explorer.tasks", "explorer.forms", "explorer.supervisor"],
     "explorer.gates": ["explorer.actions", "explorer.views", "explorer.api", "explorer.work", "explorer.forms"],
     "explorer.access": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.api"],
+    "explorer.front": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.api", "explorer.work"],
+    "explorer.roots": ["explorer.models", "explorer.forms", "explorer.views"],
+    "explorer.figures": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.work"],
+    "explorer.excerpts": ["explorer.actions", "explorer.views", "explorer.work"],
     "explorer.settings": ["explorer.models", "explorer.supervisor", "torch"],
 }
 # Only these may import what stands on the left.

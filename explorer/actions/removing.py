@@ -1,15 +1,26 @@
 """Taking things out of the library, by people."""
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
 
 from explorer.actions import collections
 from explorer.actions.audit import Action, note
 from explorer.models import Sae
 
 
-@transaction.atomic
+class InUse(Exception):
+    """It is read just now; the message is for the person who asked."""
+
+
 def remove_sae(sae: Sae, *, by: User, address: str) -> None:
     """With its features, collections and labels."""
-    note(Action.SAE_REMOVED, sae.name, by=by, address=address, details={"slug": sae.slug, "weights": sae.fingerprint})
-    collections.remove_sae(sae.pk)
+    details = {"slug": sae.slug, "weights": sae.fingerprint}
+    try:
+        with transaction.atomic():
+            note(Action.SAE_REMOVED, sae.name, by=by, address=address, details=details)
+            collections.remove_sae(sae.pk)
+    except OperationalError as why:
+        if not isinstance(why.__cause__, LockNotAvailable):
+            raise
+        raise InUse(f"{sae.name} is in use just now, and is still there. Try again in a moment.") from why

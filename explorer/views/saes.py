@@ -29,6 +29,10 @@ def sae(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def sae_remove(request: HttpRequest, slug: str) -> HttpResponseRedirect:
     sae = sae_to_change(request.user, slug)
-    removing.remove_sae(sae, by=signed_in(request), address=address_of(request))
+    try:
+        removing.remove_sae(sae, by=signed_in(request), address=address_of(request))
+    except removing.InUse as why:
+        messages.error(request, str(why))
+        return redirect("sae", slug)
     messages.success(request, f"{sae.name} is removed.")
     return redirect("library")

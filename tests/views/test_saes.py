@@ -1,10 +1,15 @@
 """An SAE's page: its figures, how it was read, and taking it away."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from explorer import partitions
 from explorer.actions.accounts import set_role
 from explorer.models import AuditEntry, Collection, Corpus, LanguageModel, Sae
 from explorer.models.access import Role
@@ -94,6 +99,34 @@ def test_who_added_it_may_take_it_away(client: Client, viewer: User, explored: E
     assert Corpus.objects.exists()
     entry = AuditEntry.objects.get(action="SAE removed")
     assert (entry.actor, entry.subject, entry.details["slug"]) == ("viewer", "a small SAE", "a-small-SAE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_is_read_for_long_stays_and_says_so(
+    client: Client, admin: User, explored: Explored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "PATIENCE", "50ms")
+    client.force_login(admin)
+    locked, done = Event(), Event()
+
+    def read_for_long() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM explorer_activity WHERE collection_id = {explored.collection.pk}")
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(read_for_long)
+        locked.wait(20)
+        answer = client.post(f"{explored.page}remove/", follow=True)
+        done.set()
+        reading.result()
+    assert "a small SAE is in use just now, and is still there." in answer.content.decode()
+    assert client.get(f"{explored.page}features/0/").status_code == 200
+    assert not AuditEntry.objects.filter(action="SAE removed").exists()
+    assert client.post(f"{explored.page}remove/", follow=True).status_code == 200
+    assert not Sae.objects.exists()
 
 
 def test_who_is_no_longer_a_researcher_may_not(client: Client, viewer: User, explored: Explored) -> None:
