@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sae_core.collecting.accumulators import Figures, window_keys
 from sae_core.collecting.histogram import Histogram
@@ -118,7 +119,7 @@ def test_lots_are_of_latent_and_token_alone(places: list[tuple[int, int, int]]) 
     backwards = lots(rows_of([(*each, 2.0) for each in reversed(places)])).tolist()
     assert drawn == backwards[::-1]
     latent, context, position = np.array(places).T
-    assert lots(Rows(latent, context, position, np.ones(len(places)))).tolist() == drawn  # of int64, too
+    assert lots(Rows(latent, context, position, np.ones(len(places), np.float32))).tolist() == drawn  # of int64, too
 
 
 @given(st.lists(ABOVE, min_size=1))
