@@ -130,9 +130,10 @@ def _read(attempt: Attempt, saes: Sequence[Sae], opened: OpenedCorpus, given: di
 
 def _part_paths(attempt: Attempt, saes: Sequence[Sae], opened: OpenedCorpus, child: Job) -> list[Path]:
     """Where a part's files lie; read once more where they are gone, as those of a cancelled job are."""
+    kept: list[str] = (child.result or {})["parts"]
     try:
-        return [artifacts.path(sha256) for sha256 in child.result["parts"]]
-    except artifacts.ArtifactMissing:
+        return [artifacts.path(sha256) for sha256 in kept]
+    except (artifacts.ArtifactMissing, FileNotFoundError):
         return [artifacts.path(sha256) for sha256 in _read(attempt, saes, opened, child.arguments)]
 
 

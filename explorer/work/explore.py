@@ -6,26 +6,37 @@ Arguments: `lm`, a folder or hub id; `sae` likewise, or {"files": {name: sha256}
 better: "use" it, "keep" to what the files say, or "ask", which ends the job with the question.
 """
 
-import hashlib
-import json
-from collections.abc import Callable
+import math
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from explorer import vocabulary
+import numpy as np
+
 from explorer.actions import jobs
-from explorer.models import Collection, Corpus, Job, LanguageModel, Sae
+from explorer.actions.collections import forget_unnamed, remove_corpus
+from explorer.models import Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED
-from explorer.plain import plain
-from explorer.work.attempt import Attempt
-from explorer.work.loading import free_slug, load_corpus, new_artifacts
-from explorer.work.opening import corpus_of, refusing, scratch
-from explorer.work.reading import Given, check_tokens, sae_given, text_given
+from explorer.work import rows
+from explorer.work.attempt import Attempt, Refused
+from explorer.work.loading import load_corpus, new_artifacts
+from explorer.work.opening import corpus_of, lm_at, refusing, scratch
+from explorer.work.reading import (
+    Given,
+    check_tokens,
+    corpus_name,
+    doubts_told,
+    known_corpus,
+    sae_given,
+    text_given,
+)
 from sae_core import Corpus as OpenedCorpus
-from sae_core import Fit, Lm, check_fit, load_lm, open_corpus, save_sae
+from sae_core import Fit, Lm, check_fit, collect_part, open_corpus
+
+BEHIND = timedelta(seconds=1)  # the parts of what was started just now
+LOOKED_THROUGH = 1 << 20  # tokens, for what is not finite
 
 
 @dataclass(frozen=True)
@@ -43,38 +54,54 @@ def run(attempt: Attempt) -> dict[str, Any]:
         added = add(attempt, attempt.arguments)
     except Question as question:
         return {"question": str(question)}
-    started = start_reading(attempt, [added.sae], added.corpus, contexts=attempt.arguments.get("contexts"))
-    return {"sae": added.sae.slug, "corpus": added.corpus.slug} | started
+    except Refused:
+        _forget_upload(attempt.job)
+        raise
+    contexts = attempt.arguments.get("contexts")
+    found = start_reading(attempt, [added.sae], added.corpus, contexts=contexts)
+    _forget_upload(attempt.job)
+    return {"sae": added.sae.slug, "corpus": added.corpus.slug} | found
 
 
 def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
-    """The rows of lm, SAE and corpus; those that are there already are found."""
+    """The rows of lm, SAE and corpus; those that are there already are found. All are made, or none."""
     with refusing(), scratch() as folder, ExitStack() as stack:
         attempt.report(done=0, total=0, unit="", message="Loading the language model")
-        lm = load_lm(arguments["lm"])
+        lm = lm_at(arguments["lm"])
         attempt.report(message="Loading the SAE")
-        given = sae_given(arguments, lm, folder / "uploaded")
-        corpus = Corpus.objects.filter(slug=arguments.get("corpus", "")).first()
-        if corpus:
-            text, opened = None, stack.enter_context(corpus_of(corpus))
+        with doubts_told(attempt):
+            given = sae_given(arguments, lm, folder / "uploaded")
+        known, text = known_corpus(arguments), None
+        if known:
+            opened = stack.enter_context(corpus_of(known))
         else:
-            text = text_given(attempt, arguments, lm, given.sae, folder / "corpus")
+            with doubts_told(attempt):
+                text = text_given(attempt, arguments, lm, given.sae, folder / "corpus")
             opened = open_corpus(text)
-        check_tokens(lm, opened)
-        attempt.report(done=0, total=0, unit="", message="Does the SAE fit?")
-        fit = check_fit(lm, given.sae, opened.contexts)
-        attempt.emit(f"{given.name}: {fit.message}\n")
-        if fit.better and arguments.get("fit") == "ask":
-            raise Question(fit.message)
-        if fit.better and arguments.get("fit") == "use":
+        called = known.name if known else corpus_name(arguments)
+        check_tokens(lm, opened, called)
+        fit = _fit(attempt, arguments, lm, given, opened, folder)
+        use = fit.better is not None and arguments.get("fit") == "use"
+        if use and fit.better and fit.better.reading.bos != fit.as_it_is.reading.bos:
+            use = "text" in arguments
+            if use:
+                bos = fit.better.reading.bos
+                text = text_given(attempt, arguments, lm, given.sae, folder / "again", bos=bos)
+            else:
+                attempt.emit("That takes other contexts than these, so it is not used; give the text itself.\n")
+        if use:
             given = replace(given, sae=fit.sae)
-            if "text" in arguments and fit.better.reading.bos != opened.config.prepend_bos:
-                again = folder / "corpus-again"
-                text = text_given(attempt, arguments, lm, given.sae, again, bos=fit.better.reading.bos)
-        if corpus is None:
-            assert text is not None
-            corpus = load_corpus(text, _called(arguments, opened), attempt=attempt)
-        return Added(_rows(attempt, arguments, lm, given, fit, folder), corpus)
+        with new_artifacts() as put:
+            files = rows.keep_files(lm, given, folder, put)
+            corpus = known or load_corpus(_there(text), called, attempt=attempt)
+            try:
+                with attempt.transaction():
+                    lm_row = rows.lm_row(lm, arguments["lm"], files)
+                    sae = rows.sae_row(attempt, lm_row, given, _told(fit, used=use), files)
+            except BaseException:
+                _forget_corpus(corpus, attempt.job)
+                raise
+        return Added(sae, corpus)
 
 
 def start_reading(
@@ -91,81 +118,66 @@ def start_reading(
         found["collect"] = _started(attempt, "collect", arguments)
     for sae in saes:
         if measure and sae.metrics is None:
-            found["measure"].append(_started(attempt, "measure", {"sae": sae.pk, "corpus": corpus.pk}))
+            measuring = {"sae": sae.pk, "corpus": corpus.pk}
+            found["measure"].append(_started(attempt, "measure", measuring, after=BEHIND))
     return found
 
 
-def _started(attempt: Attempt, kind: str, arguments: dict[str, Any]) -> int:
+def _started(attempt: Attempt, kind: str, arguments: dict[str, Any], after: timedelta = timedelta()) -> int:
     """One that an attempt before this one has started goes on."""
     under_way = Job.objects.filter(kind=kind, arguments=arguments, state__in=UNFINISHED).first()
-    return (under_way or jobs.start(kind, arguments, by=attempt.job.created_by)).pk
+    return (under_way or jobs.start(kind, arguments, by=attempt.job.created_by, after=after)).pk
 
 
-def _rows(attempt: Attempt, arguments: dict[str, Any], lm: Lm, given: Given, fit: Fit, folder: Path) -> Sae:
-    config = json.loads(json.dumps(asdict(given.sae.config)))
-    weights = save_sae(given.sae, folder / "weights") / "sae.safetensors"
-    with new_artifacts() as put:
-        sha256 = put(weights, f"{free_slug(Sae, given.name)}.safetensors") if weights.is_file() else None
-        words = _vocabulary(lm, folder, put)
-        fingerprint = hashlib.sha256(json.dumps([config, sha256], sort_keys=True).encode()).hexdigest()
-        with attempt.transaction():
-            sae, _ = Sae.objects.get_or_create(
-                lm=_lm_row(lm, arguments["lm"], words),
-                fingerprint=fingerprint,
-                defaults={
-                    "slug": free_slug(Sae, given.name),
-                    "name": plain(given.name)[:200],
-                    "hookpoint": given.sae.hookpoint,
-                    "hookpoint_out": given.sae.hookpoint_out if given.sae.config.transcoder else "",
-                    "family": str(given.sae.config.family),
-                    "d_in": given.sae.d_in,
-                    "d_out": given.sae.d_out,
-                    "n_latents": given.sae.n_latents,
-                    "config": config,
-                    "weights_id": sha256,
-                    "source": plain(given.source)[:1000],
-                    "fit": {"message": fit.message, "fvu": _finite(fit.as_it_is.fvu), "l0": fit.as_it_is.l0},
-                    "created_by": attempt.job.created_by,
-                },
-            )
-    return sae
+def _fit(attempt: Attempt, arguments: dict[str, Any], lm: Lm, given: Given, opened: OpenedCorpus, folder: Path) -> Fit:
+    """Says what the fit check finds, asks where somebody wants to be asked."""
+    attempt.report(done=0, total=0, unit="", message="Does the SAE fit?")
+    contexts = opened.contexts[: arguments.get("contexts")]
+    fit = check_fit(lm, given.sae, contexts)
+    if not math.isfinite(fit.as_it_is.fvu):
+        some = contexts[: max(1, LOOKED_THROUGH // contexts.shape[1])]
+        lengths = np.asarray(opened.lengths[: len(some)])
+        collect_part(lm, [given.sae], some, [folder / "looked-through"], lengths=lengths,
+                     on_batch=lambda done, total: attempt.report(done=done, total=total, unit="contexts"))  # fmt: skip
+    attempt.emit(f"{given.name}: {fit.message}\n")
+    if fit.better and arguments.get("fit") == "ask":
+        raise Question(fit.message)
+    return fit
 
 
-def _vocabulary(lm: Lm, folder: Path, put: Callable[[Path, str], str]) -> str | None:
-    """Kept as an artifact, where there is a tokenizer."""
-    if lm.tokenizer is None:
-        return None
-    blob, starts = lm.tokenizer.table
-    tokens = [blob[first:stop] for first, stop in pairwise(starts.tolist())]
-    (folder / "vocabulary").write_bytes(vocabulary.write(tokens, lm.tokenizer.special_ids))
-    return put(folder / "vocabulary", "vocabulary.bin")
+def _told(fit: Fit, *, used: bool) -> dict[str, Any]:
+    """What the SAE's page says of it."""
+    found: dict[str, Any] = {"fvu": _finite(fit.as_it_is.fvu), "l0": fit.as_it_is.l0, "better": None, "used": used}
+    message = fit.message
+    if fit.better:
+        found |= {"better": fit.better.what, "better_fvu": _finite(fit.better.fvu)}
+        message = message.replace("; use it?", "; so it is read" if used else "; it is read as its files say")
+    return found | {"message": message}
 
 
-def _lm_row(lm: Lm, source: str, words: str | None) -> LanguageModel:
-    row, _ = LanguageModel.objects.get_or_create(
-        fingerprint=lm.fingerprint,
-        defaults={
-            "slug": free_slug(LanguageModel, lm.name),
-            "name": plain(lm.name)[:200],
-            "source": source,
-            "kind": lm.layout.kind,
-            "n_layers": lm.n_layers,
-            "d_model": lm.d_model,
-            "n_vocab": lm.n_vocab,
-            "mask_ids": list(lm.mask_ids),
-            "tokenizer": lm.tokenizer.fingerprint if lm.tokenizer else "",
-            "vocabulary_id": words,
-        },
-    )
-    return row
+def _forget_corpus(corpus: Corpus, job: Job) -> None:
+    """One that this job has brought and nobody else uses."""
+    if corpus.created_at >= job.created_at and not corpus.collections.exists():
+        remove_corpus(corpus.pk)
 
 
-def _called(arguments: dict[str, Any], opened: OpenedCorpus) -> str:
-    """A corpus, by what it was made of."""
-    sources = arguments.get("text") or [arguments.get("tokens") or arguments.get("corpus") or ""]
-    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-    return f"{Path(sources[0]).name}{more}, {opened.config.context_length} tokens"
+def _forget_upload(job: Job) -> None:
+    """The SAE is kept in our own format; as it was sent it is of no more use, unless somebody sent the same again."""
+    if uploaded := _uploaded(job):
+        others = Job.objects.filter(kind=job.kind, state__in=UNFINISHED).exclude(pk=job.pk)
+        wanted = {sha256 for each in others for sha256 in _uploaded(each)}
+        forget_unnamed(set(uploaded) - wanted)
+
+
+def _uploaded(job: Job) -> list[str]:
+    sae = job.arguments["sae"]
+    return list(sae["files"].values()) if isinstance(sae, dict) else []
+
+
+def _there(text: Path | None) -> Path:
+    assert text is not None  # where the corpus is not known
+    return text
 
 
 def _finite(number: float) -> float | None:
-    return number if number < float("inf") else None
+    return number if math.isfinite(number) else None

@@ -71,17 +71,22 @@ _lms: Kept[Lm] = Kept(KEPT_LMS)
 _saes: Kept[CoreSae] = Kept(KEPT_SAES)
 
 
-def lm_of(row: LanguageModel) -> Lm:
-    def load() -> Lm:
-        lm = load_lm(row.source)
-        if lm.fingerprint != row.fingerprint:
-            raise Refused(
-                f"{row.source}: the weights there are not those that {row.name} was added with; add it again, or put "
-                "them back."
-            )
-        return lm
+def lm_at(source: str) -> Lm:
+    """A folder's, as it is there now, or the hub's."""
+    folder = Path(source).expanduser()
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    stamp = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files if each.is_file()]
+    return _lms.get(f"{source} {stamp}", lambda: load_lm(source))
 
-    return _lms.get(row.fingerprint, load)
+
+def lm_of(row: LanguageModel) -> Lm:
+    lm = lm_at(row.source)
+    if lm.fingerprint != row.fingerprint:
+        raise Refused(
+            f"{row.source}: the weights there are not those that {row.name} was added with; add it again, or put "
+            "them back."
+        )
+    return lm
 
 
 def sae_of(row: Sae, lm: Lm) -> CoreSae:
