@@ -47,6 +47,8 @@ def feature(request: HttpRequest, slug: str, index: int) -> HttpResponse:
 @require_safe
 def feature_json(request: HttpRequest, slug: str, index: int) -> HttpResponseRedirect:
     """The API's answer, by an address that one gets by writing .json behind a page's."""
+    if index >= sae_to_see(slug).n_latents:
+        raise Http404(f"There is no feature {index}.")
     return redirect("api:get_feature", slug, index)
 
 

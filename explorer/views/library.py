@@ -14,6 +14,7 @@ from explorer.parts import HEADERS, wants_part
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 
+FILLING = ("explore", "demo", "collect")  # kinds of job that bring an SAE
 SOON, LATER = 3, 20  # seconds: while jobs are under way, and for what somebody else may start
 
 
@@ -50,6 +51,7 @@ def _context(request: HttpRequest) -> dict[str, object]:
     )
     return {
         "jobs": jobs,
+        "filling": any(job.kind in FILLING for job in jobs),
         "shelves": shelves,
         "corpora": corpora,
         "version": hashlib.sha256(repr(shown).encode()).hexdigest()[:16],

@@ -164,9 +164,12 @@ def test_static_files_are_kept_for_good_and_come_compressed(site: str, page: Pag
 def test_plotly_comes_only_where_there_are_charts(site: str, page: Page) -> None:
     seen: list[str] = []
     page.on("request", lambda request: seen.append(request.url))
-    for path in ("/", "/jobs/", "/account/", "/people/", "/api/"):
+    for path in ("/jobs/", "/account/", "/people/", "/api/", "/saes/add/"):
         page.goto(site + path)
     assert not [url for url in seen if "plotly" in url or "htmx" in url]
+    page.goto(site)
+    assert not [url for url in seen if "plotly" in url]
+    assert [url for url in seen if "htmx" in url], "the library asks for news with it"
 
 
 # Accessibility

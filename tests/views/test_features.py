@@ -120,7 +120,7 @@ def test_previous_and_next_skip_the_silent(looking: Client, explored: Explored, 
 
 @pytest.mark.parametrize("index", ["37", "38", "2147483647", "2147483648", "9" * 18, "9" * 19, "-1", "x", "0%00"])
 def test_what_is_beyond_is_not_found(looking: Client, explored: Explored, index: str) -> None:
-    for rest in ("/", "/charts/logits/"):
+    for rest in ("/", ".json", "/charts/logits/"):
         assert looking.get(f"{explored.page}features/{index}{rest}").status_code == 404
 
 

@@ -36,6 +36,13 @@ def test_an_empty_library_says_what_to_do_first(client: Client, viewer: User) ->
     assert "Check this installation" in page
 
 
+def test_an_sae_on_its_way_is_told_from_other_work(client: Client, viewer: User) -> None:
+    client.force_login(viewer)
+    for kind, said in (("diagnose", "Nothing has been added yet"), ("explore", "The first SAE is on its way")):
+        Job.objects.create(kind=kind, queue="batch", state=JobState.QUEUED)
+        assert said in client.get("/").content.decode()
+
+
 def test_saes_stand_under_their_lm_with_their_figures(client: Client, viewer: User, explored: Explored) -> None:
     explored.sae.metrics = {"l0": 5.0, "fvu": 0.25, "loss_recovered": 0.9, "tokens": 100}
     explored.sae.save()

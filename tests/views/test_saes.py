@@ -68,7 +68,7 @@ def test_one_that_was_read_over_nothing_yet_has_a_page(client: Client, viewer: U
 @pytest.mark.parametrize("slug", ["nothing", "%00", "a%20b", "..", "%2e%2e", "x" * 3000])
 def test_one_that_is_not_there(client: Client, viewer: User, slug: str) -> None:
     client.force_login(viewer)
-    for rest in ("", "features/", "features/0/", "features/0/charts/logits/"):
+    for rest in ("", "features/", "features/0/", "features/0.json", "features/0/charts/logits/"):
         assert client.get(f"/saes/{slug}/{rest}").status_code == 404
 
 
