@@ -154,7 +154,7 @@ class ArrayFile:
             try:
                 kind, shape, start, end = self._entry(name)
                 fits = 0 <= start <= end <= room and end - start == prod(shape) * np.dtype(kind).itemsize
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 fits = False
             if not fits:
                 raise BadInput(f"{self.path}: {name} does not lie in it as its header says; was the file cut short?")
