@@ -129,7 +129,7 @@ class AroundForm(forms.Form):
     around = forms.TypedChoiceField(
         choices=AROUND,
         coerce=lambda value: None if value == "whole" else int(value),
-        empty_value=USUALLY_AROUND,  # type: ignore[arg-type]  it is what coerce gives
+        empty_value=USUALLY_AROUND,  # type: ignore[arg-type] # it is what coerce gives
         required=False,
     )
 

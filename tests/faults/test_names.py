@@ -63,8 +63,8 @@ def test_odd_names_lead_nowhere(
         for name in ODD:
             path = place % name
             status, body = ask(web, path, cookie)
-            known = place == "/sign-in/%s/" and status == 302  # it may be a link used before, by whom it signed in
-            assert 400 <= status < 500 or known, (path, status)
+            used = place == "/sign-in/%s/" and status == 302  # it may be a link used before, by whom it signed in
+            assert 400 <= status < 500 or used, (path, status)
             assert b"DJANGO_SETTINGS_MODULE" not in body, path
             assert b"root:" not in body, path
             assert b"<script>" not in body.replace(b"<script src=", b""), path
