@@ -19,7 +19,7 @@ OWNERS: dict[type[Model], str] = {
     Examples: "collection_id",
     TokenIndex: "collection_id",
 }
-# How long dropping waits for whoever reads the table, while all who come later wait for it.
+# How long taking away waits for whoever reads or loads, while all who come later wait for it.
 PATIENCE = "2s"
 # Up to three rows share a page; longer ones are kept beside it, in pieces that fill pages better. What is packed does
 # not become shorter by compressing it.
@@ -72,10 +72,20 @@ def attach(models: Iterable[type[Model]], owner: int) -> None:
         )
 
 
-def drop(models: Iterable[type[Model]], owner: int) -> None:
-    """All rows of an owner. It waits for readers, briefly, and fails where somebody reads for long."""
+def give_up_soon() -> None:
+    """For a transaction that takes away: where somebody reads or loads for long, it fails with LockNotAvailable."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
+
+
+def alone(model: type[Model], owner: int) -> None:
+    """Until the transaction ends, others that say so wait: two that make the same table cannot both attach it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name(model, owner)])
+
+
+def drop(models: Iterable[type[Model]], owner: int) -> None:
+    """All rows of an owner. Nobody reads these tables, whoever's rows, from here on until the transaction ends."""
     for model in models:
         _execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name(model, owner))))
         _execute(

@@ -1,4 +1,5 @@
-"""Taking away what was collected: rows, partitions, and the files that nothing else names."""
+"""Taking away what was collected: rows, partitions, and the files that nothing else names. It happens at once, or where
+somebody reads or loads for long it fails with LockNotAvailable and takes nothing away."""
 
 from collections.abc import Iterable
 
@@ -25,6 +26,7 @@ OF_CORPUS = (Context, Document)
 
 @transaction.atomic
 def remove_collection(collection_id: int) -> None:
+    partitions.give_up_soon()
     collection = Collection.objects.select_for_update().get(pk=collection_id)
     Collection.objects.filter(pk=collection_id).delete()
     forget_rows(collection)
@@ -39,6 +41,7 @@ def forget_rows(collection: Collection) -> None:
 @transaction.atomic
 def remove_sae(sae_id: int) -> None:
     """With its features, labels and collections."""
+    partitions.give_up_soon()
     sae = Sae.objects.select_for_update().get(pk=sae_id)
     for collection in sae.collections.order_by("pk"):
         remove_collection(collection.pk)
@@ -50,6 +53,7 @@ def remove_sae(sae_id: int) -> None:
 @transaction.atomic
 def remove_corpus(corpus_id: int) -> None:
     """With all that was collected over it."""
+    partitions.give_up_soon()
     corpus = Corpus.objects.select_for_update().get(pk=corpus_id)
     for collection in corpus.collections.order_by("pk"):
         remove_collection(collection.pk)
@@ -61,6 +65,7 @@ def remove_corpus(corpus_id: int) -> None:
 @transaction.atomic
 def remove_lm(lm_id: int) -> None:
     """With all its SAEs."""
+    partitions.give_up_soon()
     lm = LanguageModel.objects.select_for_update().get(pk=lm_id)
     for sae in lm.saes.order_by("pk"):
         remove_sae(sae.pk)

@@ -1,16 +1,19 @@
 """From files to rows, by COPY: a corpus, and the evidence of an SAE read over one. Seen all at once, or never."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.text import slugify
 from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from explorer import artifacts, partitions
 from explorer.actions import attempts
@@ -32,11 +35,14 @@ from explorer.plain import plain
 from explorer.work import packing
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.copying import copying, fixed, with_bytes
+from explorer.work.opening import scratch
 from explorer.work.token_index import Pairs
 from sae_core import ArrayFile, open_corpus
+from sae_core import Corpus as OpenedCorpus
 
 FILES = ("corpus.json", "contexts.npy", "lengths.npy", "pieces.npy", "documents.jsonl", "document_starts.npy")
-CONTEXTS = 4096  # at a time
+AT_ONCE = 4096  # contexts, or documents
+TRIES, PAUSE = 200, 1.0  # to lock what is replaced; seconds between two
 
 OnRows = Callable[[int, int], None]  # rows done, of how many; what it raises undoes the load
 
@@ -62,18 +68,19 @@ def load_corpus(folder: Path, name: str, *, attempt: Attempt | None = None) -> C
             files={each: put(folder / each, each) for each in FILES},
         )
         with copying(partitions.make(Document, corpus.pk), ("corpus_id", "index", "n_tokens", "name")) as copy:
-            for chunk in _documents(corpus, opened):
-                copy.write(chunk)
-        with copying(partitions.make(Context, corpus.pk), ("corpus_id", "index", "ids", "pieces")) as copy:
-            for start in range(0, config.contexts, CONTEXTS):
-                for chunk in _contexts(corpus, opened, start, min(start + CONTEXTS, config.contexts)):
+            for start in range(0, config.documents, AT_ONCE):
+                for chunk in _documents(corpus, opened, start, min(start + AT_ONCE, config.documents)):
                     copy.write(chunk)
-                on_rows(min(start + CONTEXTS, config.contexts), config.contexts)
+        with copying(partitions.make(Context, corpus.pk), ("corpus_id", "index", "ids", "pieces")) as copy:
+            for start in range(0, config.contexts, AT_ONCE):
+                for chunk in _contexts(corpus, opened, start, min(start + AT_ONCE, config.contexts)):
+                    copy.write(chunk)
+                on_rows(min(start + AT_ONCE, config.contexts), config.contexts)
         for model in OF_CORPUS:
             partitions.index(model, corpus.pk)
+        partitions.attach(OF_CORPUS, corpus.pk)
         if attempt:
             attempts.held(attempt.job)
-        partitions.attach(OF_CORPUS, corpus.pk)
     return corpus
 
 
@@ -84,7 +91,10 @@ def load_collection(
     file = ArrayFile(evidence)
     if file.about["latents"] != sae.n_latents:
         raise Refused(f"The evidence is of {file.about['latents']} latents, and {sae} has {sae.n_latents}.")
+    if file.about["top_k"] > packing.MOST_TOP_K:
+        raise Refused(f"The evidence holds the top {file.about['top_k']}; rows can hold {packing.MOST_TOP_K}.")
     with new_artifacts() as put, transaction.atomic(), beside(attempt, "Rows", "features") as on_rows:
+        _hold(sae, corpus)
         old = Collection.objects.filter(sae=sae, corpus=corpus).first()
         if old:
             Collection.objects.filter(pk=old.pk).delete()
@@ -102,13 +112,39 @@ def load_collection(
         _load_activity(collection, file)
         _load_examples(collection, file, on_rows)
         _load_token_index(collection, corpus, file)
-        if attempt:
-            attempts.held(attempt.job)
         partitions.attach(new, sae.pk)
         partitions.attach(OF_COLLECTION, collection.pk)
         if old:
-            forget_rows(old)
+            _forget_patiently(old, lambda: on_rows(sae.n_latents, sae.n_latents))
+        if attempt:  # last, as the job's row waits for the transaction from here on, and its lease with it
+            attempts.held(attempt.job)
     return collection
+
+
+def _hold(sae: Sae, corpus: Corpus) -> None:
+    """Neither can be removed before the rows are there, and only one collection of an SAE is loaded at a time."""
+    with connection.cursor() as cursor:
+        for row in (sae, corpus):
+            statement = sql.SQL("SELECT 1 FROM {} WHERE id = {} FOR KEY SHARE")
+            cursor.execute(statement.format(sql.Identifier(row._meta.db_table), sql.Literal(row.pk)))  # type: ignore[arg-type]
+            if cursor.fetchone() is None:
+                raise Refused(f"{row} has been removed.")
+    partitions.alone(Feature, sae.pk)
+
+
+def _forget_patiently(old: Collection, check: Callable[[], None]) -> None:
+    """A backup may read the old rows for minutes; pages go on between two tries."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                partitions.give_up_soon()
+                return forget_rows(old)
+        except OperationalError as why:
+            if not isinstance(why.__cause__, LockNotAvailable):
+                raise
+        check()
+        time.sleep(PAUSE)
+    raise Refused(f"The rows of {old} are being read all the time, so they could not make way for new ones.")
 
 
 def _load_features(sae: Sae, file: ArrayFile, on_rows: OnRows) -> tuple[type[Feature], ...]:
@@ -173,8 +209,7 @@ def _load_examples(collection: Collection, file: ArrayFile, on_rows: OnRows) -> 
 
 def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -> None:
     contexts = np.lib.format.open_memmap(artifacts.path(corpus.files["contexts.npy"]), mode="r")
-    pairs = Pairs()
-    try:
+    with scratch() as folder, closing(Pairs(folder)) as pairs:
         for first, stop in _blocks(int(file.about["latents"])):
             context, position = (np.asarray(file[f"top_{each}"][first:stop]) for each in ("context", "position"))
             there = context >= 0
@@ -186,19 +221,18 @@ def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -
                 numbers = {"collection_id": np.full(len(tokens), collection.pk, np.int64), "token": tokens}
                 for chunk in with_bytes(numbers, features_of):
                     copy.write(chunk)
-    finally:
-        pairs.close()
     partitions.index(TokenIndex, collection.pk)
 
 
-def _documents(corpus: Corpus, opened: Any) -> Iterator[bytes]:
-    n = opened.config.documents
-    rows = [opened.document(index) for index in range(n)]
-    numbers = _keys("corpus_id", corpus.pk, 0, n) | {"n_tokens": np.array([row.tokens for row in rows], np.int64)}
+def _documents(corpus: Corpus, opened: OpenedCorpus, first: int, stop: int) -> Iterator[bytes]:
+    rows = [opened.document(index) for index in range(first, stop)]
+    numbers = _keys("corpus_id", corpus.pk, first, stop) | {
+        "n_tokens": np.array([row.tokens for row in rows], np.int64)
+    }
     return with_bytes(numbers, (plain(row.name).encode() for row in rows))
 
 
-def _contexts(corpus: Corpus, opened: Any, first: int, stop: int) -> Iterator[bytes]:
+def _contexts(corpus: Corpus, opened: OpenedCorpus, first: int, stop: int) -> Iterator[bytes]:
     """Ids without padding, and where in each context a document's tokens begin."""
     ids = np.asarray(opened.contexts[first:stop])
     ids = ids.astype(ids.dtype.newbyteorder("<"), copy=False)

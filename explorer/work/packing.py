@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from explorer.packed import examples as examples_form
 from explorer.packed import feature as feature_form
 from sae_core import ArrayFile
+from sae_core.evidence import NEAR, OF_INTERVAL, STRIP
 
 BLOCK = 4096  # features at a time
 MANY = 1 << 32  # tokens, above which counts take more bits
 INTERVALS = examples_form.INTERVALS
+# Examples are counted by a byte: those of two lists of the strongest, and what other lists may add.
+MOST_TOP_K = (255 - INTERVALS * OF_INTERVAL - STRIP - NEAR) // 2
 
 Array = NDArray[Any]
 
@@ -107,6 +110,7 @@ def examples(evidence: ArrayFile, first: int, stop: int) -> Iterator[bytes]:
     peaks = _largest(act, n_firings)
     of_peak = np.repeat(peaks, n_firings)
     fraction = np.rint(act / np.where(of_peak > 0, of_peak, 1) * 65_535).astype(np.uint16)
+    fraction[(fraction == 0) & (act > 0)] = 1  # the weakest still fires
     owner = np.repeat(np.arange(n), n_examples)
     key = (owner.astype(np.int64) << 32) | context
 

@@ -3,6 +3,7 @@ by token, so that however many features there are, few are held."""
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ BUCKETS = 64
 
 
 class Pairs:
-    def __init__(self) -> None:
-        self._files = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115  closed below
+    def __init__(self, folder: Path) -> None:
+        self._files = [tempfile.TemporaryFile(dir=folder) for _ in range(BUCKETS)]  # noqa: SIM115  closed below
 
     def add(self, tokens: NDArray[np.int64], features: NDArray[np.int64]) -> None:
         pairs = np.unique((tokens << 32) | features)
