@@ -36,6 +36,10 @@ class Refused(Exception):
     """The job cannot succeed as asked, so trying again is no use; the message says what to change."""
 
 
+class Removed(Refused):
+    """What the job is about has been taken away since."""
+
+
 class Attempt:
     def __init__(self, job: Job, stopping: threading.Event) -> None:
         self.job = job
@@ -110,5 +114,10 @@ class Attempt:
     def transaction(self) -> Iterator[None]:
         """For rows that a body writes: all or nothing, and nothing at all if the attempt is stale."""
         with transaction.atomic():
-            attempts.held(self.job)
+            self.hold()
             yield
+
+    def hold(self) -> None:
+        """Within a transaction: until its end the job is this attempt's, and nobody has cancelled it."""
+        if attempts.held(self.job).cancel_requested:
+            raise Cancelled

@@ -18,7 +18,7 @@ from explorer import artifacts
 from explorer.actions.jobs import Child
 from explorer.models import Artifact, Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED, JobState
-from explorer.work.attempt import Attempt, Cancelled, Refused
+from explorer.work.attempt import Attempt, Cancelled, Refused, Removed
 from explorer.work.loading import load_collection
 from explorer.work.opening import corpus_of, lm_of, refusing, sae_of, scratch
 from sae_core import CollectConfig, collect_part, finish, shards
@@ -48,17 +48,26 @@ def plan(attempt: Attempt) -> list[Child]:
 
 def read_part(attempt: Attempt) -> dict[str, Any]:
     """What a range of contexts says of each SAE, as artifacts that any worker can fetch."""
-    corpus, saes = _corpus_and_saes(attempt.arguments)
-    with _none_left(attempt), refusing(), corpus_of(corpus) as opened:
-        return {"parts": _read(attempt, saes, opened, attempt.arguments)}
+    with _none_left(attempt), refusing():
+        corpus, saes = _corpus_and_saes(attempt.arguments)
+        with corpus_of(corpus) as opened:
+            return {"parts": _read(attempt, saes, opened, attempt.arguments)}
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
-    corpus, saes = _corpus_and_saes(attempt.arguments)
+    with _none_left(attempt), refusing():
+        corpus, saes = _corpus_and_saes(attempt.arguments)
+        with corpus_of(corpus) as opened:
+            found = _put_together(attempt, saes, corpus, opened)
+    forget_parts(attempt.job)
+    return {"collections": found}
+
+
+def _put_together(attempt: Attempt, saes: Sequence[Sae], corpus: Corpus, opened: OpenedCorpus) -> list[dict[str, Any]]:
     children = list(attempt.job.children.order_by("pk"))
     stop = max(child.arguments["stop"] for child in children)
     found = []
-    with _none_left(attempt), refusing(), scratch() as folder, corpus_of(corpus) as opened:
+    with scratch() as folder:
         parts = [_part_paths(attempt, saes, opened, child) for child in children]
         lm = lm_of(saes[0].lm)
         for number, sae in enumerate(saes):
@@ -78,27 +87,29 @@ def run(attempt: Attempt) -> dict[str, Any]:
                 evidence.unlink()
             attempt.emit(f"{sae.name}: {_summary(collection)}\n")
             found.append({"sae": sae.slug, "collection": collection.pk})
-    forget_parts(attempt.job)
-    return {"collections": found}
+    return found
 
 
 def forget_parts(of: Job | None = None) -> None:
-    """Removes the files of parts that no job is going to ask for: those of one that is over, and what was left behind.
-    Two jobs may share a file, where both say the same."""
+    """Removes the files of parts that no job is going to ask for, such as one that is over. Two jobs may share a file,
+    where both say the same."""
     parts = Job.objects.filter(kind="collect_part", result__isnull=False)
     needing = Q(parent__state__in=UNFINISHED) | Q(parent__state=JobState.FAILED, parent__finished_at__gt=Now() - FAILED)
     unneeded = Artifact.objects.filter(media_type=PART).exclude(pk__in=_files(parts.filter(needing).exclude(parent=of)))
-    for artifact in unneeded.filter(Q(pk__in=_files(parts.filter(parent=of))) | Q(created_at__lt=Now() - UNNAMED)):
+    for artifact in unneeded.filter(Q(pk__in=_files(parts)) | Q(created_at__lt=Now() - UNNAMED)):
         artifacts.remove(artifact)
 
 
 @contextmanager
 def _none_left(attempt: Attempt) -> Iterator[None]:
-    """What was read is of no use once somebody has cancelled the whole."""
+    """What was read is of no use once somebody has cancelled the whole, or taken away what it is about."""
+    whole = attempt.job.parent or attempt.job
     try:
         yield
+    except Removed:
+        forget_parts(whole)
+        raise
     except Cancelled:
-        whole = attempt.job.parent or attempt.job
         whole.refresh_from_db()
         if whole.cancel_requested:
             forget_parts(whole)
@@ -141,11 +152,11 @@ def _corpus_and_saes(arguments: dict[str, Any]) -> tuple[Corpus, list[Sae]]:
     """Somebody may have taken one away since."""
     corpus = Corpus.objects.filter(pk=arguments["corpus"]).first()
     if corpus is None:
-        raise Refused("The corpus that this was to read has been removed.")
+        raise Removed("The corpus that this was to read has been removed.")
     known = Sae.objects.select_related("lm").in_bulk(arguments["saes"])
     saes = [known[pk] for pk in arguments["saes"] if pk in known]
     if len(saes) < len(arguments["saes"]):
-        raise Refused("An SAE that this was about has been removed.")
+        raise Removed("An SAE that this was about has been removed.")
     if len({sae.lm_id for sae in saes}) != 1:
         raise Refused("These SAEs are not all of one language model, so they cannot share its forward.")
     return corpus, saes

@@ -16,7 +16,6 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from explorer import artifacts, partitions
-from explorer.actions import attempts
 from explorer.actions.collections import OF_COLLECTION, OF_CORPUS, forget_rows, forget_unnamed
 from explorer.models import (
     Activity,
@@ -33,7 +32,7 @@ from explorer.models import (
 from explorer.models.features import UNKNOWN
 from explorer.plain import plain
 from explorer.work import packing
-from explorer.work.attempt import Attempt, Refused
+from explorer.work.attempt import Attempt, Refused, Removed
 from explorer.work.copying import copying, fixed, with_bytes
 from explorer.work.opening import scratch
 from explorer.work.token_index import Pairs
@@ -80,7 +79,7 @@ def load_corpus(folder: Path, name: str, *, attempt: Attempt | None = None) -> C
             partitions.index(model, corpus.pk)
         partitions.attach(OF_CORPUS, corpus.pk)
         if attempt:
-            attempts.held(attempt.job)
+            attempt.hold()
     return corpus
 
 
@@ -117,7 +116,7 @@ def load_collection(
         if old:
             _forget_patiently(old, lambda: on_rows(sae.n_latents, sae.n_latents))
         if attempt:  # last, as the job's row waits for the transaction from here on, and its lease with it
-            attempts.held(attempt.job)
+            attempt.hold()
     return collection
 
 
@@ -128,7 +127,7 @@ def _hold(sae: Sae, corpus: Corpus) -> None:
             statement = sql.SQL("SELECT 1 FROM {} WHERE id = {} FOR KEY SHARE")
             cursor.execute(statement.format(sql.Identifier(row._meta.db_table), sql.Literal(row.pk)))  # type: ignore[arg-type]
             if cursor.fetchone() is None:
-                raise Refused(f"{row} has been removed.")
+                raise Removed(f"{row} has been removed.")
     partitions.alone(Feature, sae.pk)
 
 
