@@ -1,6 +1,7 @@
 """A file of evidence held against the reference, array by array."""
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +55,12 @@ ALIGNED: dict[str, tuple[type, tuple[str | int, ...]]] = {
 }  # fmt: skip
 
 
-class Arrays(Protocol):
-    def __getitem__(self, name: str, /) -> NDArray[Any]: ...
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def loaded(file: ArrayFile) -> Arrays:
+    """In memory: mapping an array anew for each look at it takes most of the time here."""
+    return {name: np.array(file[name]) for name in file.names}
 
 
 def assert_agrees(
@@ -68,22 +73,23 @@ def assert_agrees(
     document: NDArray[np.int64] | None = None,
 ) -> None:
     """All of it, where the audit sample is every token. `document` is that of each token."""
-    shapes(file, lm, sae, top_k)
-    counts(file, reference, document)
+    arrays = loaded(file)
+    shapes(arrays, lm, sae, top_k)
+    says(file.about, reference)
+    figures(arrays, reference)
+    documents(arrays, reference, document)
     for latent in range(sae.n_latents):
-        tops(file, reference, latent, top_k)
-        assert listed(file, "near", latent, "pre_act") == reference.near_misses(latent)[:5]
-        intervals(file, reference, latent)
-        histogram(file, reference, latent)
-        examples(file, reference, latent)
-    audit(file, reference)
-    together(file, reference)
-    geometry(file, sae)
-    lenses(file, lm, sae)
-    neurons(file, reference, lm, sae)
+        lists(arrays, reference, latent, top_k)
+        examples(arrays, reference, latent)
+        near_misses(arrays, reference, latent)
+    audit(arrays, reference)
+    together(arrays, reference)
+    geometry(arrays, sae)
+    lenses(arrays, lm, sae)
+    neurons(arrays, reference, lm, sae)
 
 
-def shapes(file: ArrayFile, lm: Lm, sae: Sae, top_k: int) -> None:
+def shapes(file: Arrays, lm: Lm, sae: Sae, top_k: int) -> None:
     expected = dict(SHAPES)
     written = True
     try:
@@ -98,7 +104,7 @@ def shapes(file: ArrayFile, lm: Lm, sae: Sae, top_k: int) -> None:
         expected |= CORRELATED
     if has_neurons(lm, sae.hookpoint_out) and sae.config.family != Family.NEURONS:
         expected |= ALIGNED
-    assert file.names == set(expected)
+    assert set(file) == set(expected)
     sizes = {"F": sae.n_latents, "K": top_k, "B": int(file["hist_start"][-1]), "E": int(file["example_start"][-1])}
     sizes |= {"N": int(file["firing_start"][-1]), "A": len(file["audit_token"]), "P": int(file["audit_start"][-1])}
     sizes |= {f"{name}+1": size + 1 for name, size in sizes.items()}
@@ -109,16 +115,16 @@ def shapes(file: ArrayFile, lm: Lm, sae: Sae, top_k: int) -> None:
     assert {name: (file[name].dtype, file[name].shape) for name in expected} == wanted
 
 
-def counts(file: ArrayFile, reference: Reference, document: NDArray[np.int64] | None) -> None:
-    about = file.about
+def says(about: Mapping[str, Any], reference: Reference) -> None:
     assert about["tokens"] == reference.tokens
     assert about["masked"] == reference.counted.size - reference.tokens
     assert (about["contexts"], about["context_length"]) == reference.ids.shape
     assert about["latents"] == reference.n_latents
-    for latent in range(reference.n_latents):
-        documents = -1 if document is None else reference.n_documents(latent, document)
-        assert file["n_documents"][latent] == documents
-    figures(file, reference)
+
+
+def documents(file: Arrays, reference: Reference, document: NDArray[np.int64] | None) -> None:
+    for latent, found in enumerate(file["n_documents"].tolist()):
+        assert found == (-1 if document is None else reference.n_documents(latent, document))
 
 
 def figures(file: Arrays, reference: Reference) -> None:
@@ -143,6 +149,17 @@ def tokens(context: list[int], position: list[int], act: list[float]) -> list[To
     there = [each for each in found if each.context >= 0]
     assert found == there + [Token(-1, -1, 0.0)] * (len(found) - len(there))
     return there
+
+
+def lists(file: Arrays, reference: Reference, latent: int, top_k: int) -> None:
+    """All but near misses, which are not of firings."""
+    tops(file, reference, latent, top_k)
+    intervals(file, reference, latent)
+    histogram(file, reference, latent)
+
+
+def near_misses(file: Arrays, reference: Reference, latent: int) -> None:
+    assert listed(file, "near", latent, "pre_act") == reference.near_misses(latent)[:5]
 
 
 def tops(file: Arrays, reference: Reference, latent: int, top_k: int) -> None:
@@ -179,7 +196,7 @@ def histogram(file: Arrays, reference: Reference, latent: int) -> None:
     assert np.float32(low) <= file["p99_act"][latent] <= np.float32(high)
 
 
-def examples(file: ArrayFile, reference: Reference, latent: int) -> None:
+def examples(file: Arrays, reference: Reference, latent: int) -> None:
     """Every context of any list, with all that fires there."""
     lists = [listed(file, "top", latent), listed(file, "distinct", latent), listed(file, "strip", latent)]
     lists.append(listed(file, "near", latent, "pre_act"))
@@ -194,7 +211,7 @@ def examples(file: ArrayFile, reference: Reference, latent: int) -> None:
         assert found == [(each.position, each.act) for each in reference.firings(latent) if each.context == context]
 
 
-def audit(file: ArrayFile, reference: Reference, at_most: int | None = None) -> None:
+def audit(file: Arrays, reference: Reference, at_most: int | None = None) -> None:
     """Some of the tokens that count, where there may not be all of them, and all that fires there."""
     length = reference.ids.shape[1]
     every = (np.argwhere(reference.counted) @ [length, 1]).tolist()
@@ -213,7 +230,7 @@ def audit(file: ArrayFile, reference: Reference, at_most: int | None = None) -> 
         assert fires == {int(latent): float(acts[latent]) for latent in np.flatnonzero(acts)}
 
 
-def together(file: ArrayFile, reference: Reference) -> None:
+def together(file: Arrays, reference: Reference) -> None:
     n_both, phi = reference.together()
     for latent in range(reference.n_latents):
         others = file["cofire"][latent].tolist()
@@ -241,7 +258,7 @@ def falling(
         assert shown[n:].tolist() == [none] * (len(found) - n)
 
 
-def geometry(file: ArrayFile, sae: Sae) -> None:
+def geometry(file: Arrays, sae: Sae) -> None:
     W_dec, W_enc = sae.W_dec.double().numpy(), sae.W_enc.double().numpy()
     np.testing.assert_allclose(file["decoder_norm"], np.linalg.norm(W_dec, axis=1), rtol=1e-6)
     cosine = np.full(sae.n_latents, -2.0) if sae.config.transcoder else np.diagonal(cosines(W_enc.T, W_dec))
@@ -251,7 +268,7 @@ def geometry(file: ArrayFile, sae: Sae) -> None:
     falling(file["neighbour"], file["neighbour_cosine"], table, -2.0)
 
 
-def lenses(file: ArrayFile, lm: Lm, sae: Sae) -> None:
+def lenses(file: Arrays, lm: Lm, sae: Sae) -> None:
     """On the lens's own terms; what that makes of directions has tests of its own."""
     if "logit_top" in file:
         logits = np.concatenate([each.numpy() for each in lens.logit_lens(lm, sae.W_dec, sae.hookpoint_out)])
@@ -261,7 +278,7 @@ def lenses(file: ArrayFile, lm: Lm, sae: Sae) -> None:
         falling(file["input_id"], file["input"], read - read.mean(1, keepdims=True), 0.0)
 
 
-def logit_tables(file: ArrayFile, logits: NDArray[np.float64]) -> None:
+def logit_tables(file: Arrays, logits: NDArray[np.float64]) -> None:
     """logits (F, n_vocab)"""
     falling(file["logit_top_id"], file["logit_top"], logits, 0.0)
     falling(file["logit_bottom_id"], -file["logit_bottom"], -logits, 0.0)
@@ -283,7 +300,7 @@ def logit_tables(file: ArrayFile, logits: NDArray[np.float64]) -> None:
         assert file["logit_hist"][latent].sum() - expected.sum() == (~clear).sum()
 
 
-def neurons(file: ArrayFile, reference: Reference, lm: Lm, sae: Sae) -> None:
+def neurons(file: Arrays, reference: Reference, lm: Lm, sae: Sae) -> None:
     for name, table in (
         ("correlated_neuron correlated_pearson", reference.pearson() if "correlated_neuron" in file else None),
         ("aligned_neuron aligned_weight", sae.W_dec.double().numpy() if "aligned_neuron" in file else None),

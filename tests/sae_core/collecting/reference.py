@@ -60,9 +60,16 @@ class Reference:
 
     # --- one latent
 
+    @cached_property
+    def all_firings(self) -> list[list[Token]]:
+        """Of each latent, by context and position."""
+        return [
+            [Token(c, p, float(self.acts[c, p, latent])) for c, p in np.argwhere(self.acts[:, :, latent]).tolist()]
+            for latent in range(self.n_latents)
+        ]
+
     def firings(self, latent: int) -> list[Token]:
-        """By context and position."""
-        return [Token(c, p, float(self.acts[c, p, latent])) for c, p in np.argwhere(self.acts[:, :, latent]).tolist()]
+        return self.all_firings[latent]
 
     def above(self, latent: int) -> list[Token]:
         return [each for each in self.firings(latent) if each.act > 0]

@@ -80,9 +80,7 @@ def test_any_grouping_and_order(reference: Reference, cuts: list[int], batch: in
     same(arrays, figures_and_lists(of_contexts(reference, 0, n, n)))
     agreement.figures(arrays, reference)
     for latent in range(F):
-        agreement.tops(arrays, reference, latent, TOP_K)
-        agreement.intervals(arrays, reference, latent)
-        agreement.histogram(arrays, reference, latent)
+        agreement.lists(arrays, reference, latent, TOP_K)
         assert agreement.listed(arrays, "strip", latent) == lowest_lots(reference.above(latent), latent, 10)
         for number, among in enumerate(reference.within(latent)):
             columns = [arrays[f"interval_{name}"][latent, number].tolist() for name in ("context", "position", "act")]
