@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from explorer.actions import jobs
+from explorer.actions.attempts import Lost
 from explorer.actions.collections import forget_unnamed, remove_corpus
 from explorer.models import Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED
@@ -30,6 +31,7 @@ from explorer.work.reading import (
     doubts_told,
     known_corpus,
     sae_given,
+    tell_precision,
     text_given,
 )
 from sae_core import Corpus as OpenedCorpus
@@ -71,33 +73,27 @@ def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
         attempt.report(message="Loading the SAE")
         with doubts_told(attempt):
             given = sae_given(arguments, lm, folder / "uploaded")
-        known, text = known_corpus(arguments), None
-        if known:
-            opened = stack.enter_context(corpus_of(known))
-        else:
-            with doubts_told(attempt):
-                text = text_given(attempt, arguments, lm, given.sae, folder / "corpus")
-            opened = open_corpus(text)
+            tell_precision(attempt, lm, given.sae)
+            known, text = known_corpus(arguments), folder / "corpus"
+            if known is None:
+                text = text_given(attempt, arguments, lm, given.sae, text)
+        opened = stack.enter_context(corpus_of(known)) if known else open_corpus(text)
         called = known.name if known else corpus_name(arguments)
         check_tokens(lm, opened, called)
         fit = _fit(attempt, arguments, lm, given, opened, folder)
-        use = fit.better is not None and arguments.get("fit") == "use"
-        if use and fit.better and fit.better.reading.bos != fit.as_it_is.reading.bos:
-            use = "text" in arguments
-            if use:
-                bos = fit.better.reading.bos
-                text = text_given(attempt, arguments, lm, given.sae, folder / "again", bos=bos)
-            else:
-                attempt.emit("That takes other contexts than these, so it is not used; give the text itself.\n")
-        if use:
-            given = replace(given, sae=fit.sae)
+        used = fit.better if fit.better and _may_use(attempt, arguments, fit) else None
+        if used and used.reading.bos != fit.as_it_is.reading.bos:
+            text = text_given(attempt, arguments, lm, given.sae, folder / "again", bos=used.reading.bos)
+        given = replace(given, sae=fit.sae if used else given.sae)
         with new_artifacts() as put:
             files = rows.keep_files(lm, given, folder, put)
-            corpus = known or load_corpus(_there(text), called, attempt=attempt)
+            corpus = known or load_corpus(text, called, attempt=attempt)
             try:
                 with attempt.transaction():
                     lm_row = rows.lm_row(lm, arguments["lm"], files)
-                    sae = rows.sae_row(attempt, lm_row, given, _told(fit, used=use), files)
+                    sae = rows.sae_row(attempt, lm_row, given, _told(fit, used=used is not None), files)
+            except Lost:  # whoever has the job now has the corpus too
+                raise
             except BaseException:
                 _forget_corpus(corpus, attempt.job)
                 raise
@@ -145,6 +141,17 @@ def _fit(attempt: Attempt, arguments: dict[str, Any], lm: Lm, given: Given, open
     return fit
 
 
+def _may_use(attempt: Attempt, arguments: dict[str, Any], fit: Fit) -> bool:
+    """Whether the SAE is to be read as fits it better. With a beginning of text, or without, text is cut anew; ids that
+    came as contexts stay as they are."""
+    if arguments.get("fit") != "use" or fit.better is None:
+        return False
+    if fit.better.reading.bos == fit.as_it_is.reading.bos or "text" in arguments:
+        return True
+    attempt.emit("That takes other contexts than these, so it is not used; give the text itself.\n")
+    return False
+
+
 def _told(fit: Fit, *, used: bool) -> dict[str, Any]:
     """What the SAE's page says of it."""
     found: dict[str, Any] = {"fvu": _finite(fit.as_it_is.fvu), "l0": fit.as_it_is.l0, "better": None, "used": used}
@@ -172,11 +179,6 @@ def _forget_upload(job: Job) -> None:
 def _uploaded(job: Job) -> list[str]:
     sae = job.arguments["sae"]
     return list(sae["files"].values()) if isinstance(sae, dict) else []
-
-
-def _there(text: Path | None) -> Path:
-    assert text is not None  # where the corpus is not known
-    return text
 
 
 def _finite(number: float) -> float | None:

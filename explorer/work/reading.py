@@ -125,7 +125,9 @@ def known_corpus(arguments: dict[str, Any]) -> Corpus | None:
 
 
 def corpus_name(arguments: dict[str, Any]) -> str:
-    """A corpus, by what it is made of."""
+    """What somebody calls it, or what it is made of."""
+    if name := arguments.get("corpus_name"):
+        return str(name)
     sources = arguments.get("text") or [arguments.get("tokens") or arguments["corpus"]]
     more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
     return f"{Path(sources[0]).name}{more}"
@@ -140,6 +142,12 @@ def doubts_told(attempt: Attempt) -> Iterator[None]:
     for each in said:
         if issubclass(each.category, DoubtfulInput):
             attempt.emit(f"{each.message}\n")
+
+
+def tell_precision(attempt: Attempt, lm: Lm, sae: CoreSae) -> None:
+    trained_in, read_in = (each.removeprefix("torch.") for each in (sae.config.dtype, str(lm.dtype)))
+    if trained_in not in ("", read_in):
+        attempt.emit(f"The SAE was trained in {trained_in}; {lm.name} is read in {read_in}.\n")
 
 
 def _context_length(attempt: Attempt, lm: Lm, sae: CoreSae) -> int:

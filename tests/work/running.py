@@ -24,6 +24,14 @@ def run(kind: str, arguments: dict[str, Any]) -> Job:
     return job
 
 
+def found(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What such a job comes to."""
+    job = run(kind, arguments)
+    assert job.state == JobState.DONE, job.error
+    result: dict[str, Any] = job.result or {}
+    return result
+
+
 def work_off(*of: Job) -> None:
     """Whatever can be run now, or of these jobs alone."""
     keeper = Keeper()

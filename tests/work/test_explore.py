@@ -17,11 +17,11 @@ from explorer.models import Artifact, Collection, Context, Corpus, Feature, Job,
 from explorer.models.jobs import JobState
 from sae_core import ArrayFile, build_corpus, collect_evidence, load_sae
 from tests.sae_core import small_lms
-from tests.sae_core.small_tokenizers import llama3_like, made
+from tests.sae_core.small_tokenizers import llama3_like, made, words
 from tests.sae_core.test_fit import BOS, subspace_sae, what_passes
 from tests.sae_core.test_fit import made as fitted_lm
 from tests.work.collected import HOOKPOINT, small_sae
-from tests.work.running import Shelf, run, work_off
+from tests.work.running import Shelf, found, run, work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,12 +33,16 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 
 def explored(arguments: dict[str, Any]) -> Sae:
     """The row, once everything that follows has been done."""
-    job = run("explore", arguments)
-    assert job.state == JobState.DONE, job.error
-    Job.objects.update(not_before=job.created_at)  # what is to come a little later
+    sae = added(arguments)
+    Job.objects.update(not_before=sae.created_at)  # what is to come a little later
     work_off()
     assert set(Job.objects.values_list("state", flat=True)) == {JobState.DONE}
-    return Sae.objects.get(slug=job.result["sae"])
+    sae.refresh_from_db()
+    return sae
+
+
+def added(arguments: dict[str, Any]) -> Sae:
+    return Sae.objects.get(slug=found("explore", arguments)["sae"])
 
 
 def test_an_sae_is_added_collected_and_measured(shelf: Shelf, tmp_path: Path) -> None:
@@ -53,6 +57,7 @@ def test_an_sae_is_added_collected_and_measured(shelf: Shelf, tmp_path: Path) ->
 
     assert shelf.lm.tokenizer
     tokens = [shelf.lm.tokenizer.token_bytes(token) for token in range(shelf.lm.tokenizer.n_vocab)]
+    assert lm.vocabulary_id
     assert artifacts.path(lm.vocabulary_id).read_bytes() == vocabulary.write(tokens, shelf.lm.tokenizer.special_ids)
 
     opened = build_corpus([shelf.text], shelf.lm.tokenizer, tmp_path / "corpus", context_length=16)
@@ -60,23 +65,25 @@ def test_an_sae_is_added_collected_and_measured(shelf: Shelf, tmp_path: Path) ->
         shelf.lm, [shelf.sae], opened.contexts, [tmp_path / "e"], lengths=opened.lengths, pieces=opened.pieces
     )
     collection = Collection.objects.get(sae=sae, corpus=corpus)
-    found, expected = ArrayFile(artifacts.path(collection.evidence_id)), ArrayFile(tmp_path / "e")
-    assert found.names == expected.names
+    evidence, expected = ArrayFile(artifacts.path(collection.evidence_id)), ArrayFile(tmp_path / "e")
+    assert evidence.names == expected.names
     for name in expected.names:
-        np.testing.assert_array_equal(found[name], expected[name])
+        np.testing.assert_array_equal(evidence[name], expected[name])
     assert Feature.objects.filter(sae=sae).count() == sae.n_latents
     assert Context.objects.filter(corpus=corpus).count() == opened.config.contexts
 
-    assert sae.metrics["l0"] == pytest.approx(float((found["n_fired"].sum()) / collection.tokens), rel=1e-6)
+    assert sae.metrics
+    assert sae.metrics["l0"] == pytest.approx(float(evidence["n_fired"].sum()) / collection.tokens, rel=1e-6)
     assert sae.metrics["corpus"] == corpus.slug
+    assert sae.fit
     assert sae.fit["message"].startswith("FVU ")
 
 
 def test_the_same_again_is_found(shelf: Shelf) -> None:
     first = explored(shelf.arguments())
     kept = set(Artifact.objects.values_list("pk", flat=True))
-    job = run("explore", shelf.arguments(name="under another name"))
-    assert job.result == {"sae": first.slug, "corpus": "texts", "collect": None, "measure": []}
+    again = found("explore", shelf.arguments(name="under another name"))
+    assert again == {"sae": first.slug, "corpus": "texts", "collect": None, "measure": []}
     for model in (LanguageModel, Corpus, Sae, Collection):
         assert model._default_manager.count() == 1
     assert set(Artifact.objects.values_list("pk", flat=True)) == kept
@@ -85,20 +92,19 @@ def test_the_same_again_is_found(shelf: Shelf) -> None:
 
 def test_two_of_one_name_have_addresses_of_their_own(shelf: Shelf) -> None:
     shelf.put(small_sae(seed=1), "other")
-    slugs = [run("explore", shelf.arguments(sae=str(shelf.folder / each), name="a name")).result["sae"]
-             for each in ("sae", "other")]  # fmt: skip
+    slugs = [added(shelf.arguments(sae=str(shelf.folder / each), name="a name")).slug for each in ("sae", "other")]
     assert slugs == ["a-name", "a-name-2"]
     assert LanguageModel.objects.count() == Corpus.objects.count() == 1
 
 
 def test_a_corpus_may_be_a_folder_or_one_that_is_here(shelf: Shelf, tmp_path: Path) -> None:
     build_corpus([shelf.text], shelf.lm.tokenizer, tmp_path / "apart", context_length=12, packing="apart")
-    by_folder = run("explore", shelf.arguments(corpus=str(tmp_path / "apart")))
+    by_folder = found("explore", shelf.arguments(corpus=str(tmp_path / "apart")))
     corpus = Corpus.objects.get()
-    assert (by_folder.result["corpus"], corpus.context_length, corpus.n_documents) == ("apart", 12, 16)
-    by_name = run("explore", shelf.arguments(corpus="apart", sae=f"neurons:{HOOKPOINT}"))
-    assert by_name.result["corpus"] == "apart"
-    assert Sae.objects.get(slug=by_name.result["sae"]).weights is None
+    assert (by_folder["corpus"], corpus.context_length, corpus.n_documents) == ("apart", 12, 16)
+    by_name = found("explore", shelf.arguments(corpus="apart", sae=f"neurons:{HOOKPOINT}"))
+    assert by_name["corpus"] == "apart"
+    assert Sae.objects.get(slug=by_name["sae"]).weights is None
     assert Corpus.objects.count() == 1
 
 
@@ -110,9 +116,7 @@ def test_ids_and_at_most_so_many_contexts(shelf: Shelf, tmp_path: Path) -> None:
     collection = Collection.objects.get(sae=sae)
     assert (collection.corpus.context_length, collection.about["contexts"], collection.tokens) == (9, 7, 63)
 
-    again = run("explore", arguments | {"sae": f"random:{HOOKPOINT}:50:7", "contexts": None})
-    work_off()
-    assert again.result["sae"] == sae.slug
+    assert explored(arguments | {"sae": f"random:{HOOKPOINT}:50:7", "contexts": None}) == sae
     assert Collection.objects.get(sae=sae).about["contexts"] == 40
 
 
@@ -123,6 +127,7 @@ def test_text_is_read_as_the_sae_was_trained(shelf: Shelf) -> None:
     corpus = Corpus.objects.get()
     assert (corpus.context_length, corpus.prepend_bos) == (10, False)
     assert "does not say" not in job.text
+    assert job.text.startswith("The SAE was trained in bfloat16; lm is read in float32.\n")
 
     silent = run("explore", shelf.arguments(context_length=None))
     assert "does not say how long the contexts of its training were; here they are 32." in silent.text
@@ -167,8 +172,9 @@ def of_centred(shelf: Shelf, fit: str) -> dict[str, Any]:
 
 
 def test_a_better_reading_is_used_where_somebody_says_so(centred: Shelf) -> None:
-    sae = Sae.objects.get(slug=run("explore", of_centred(centred, "use")).result["sae"])
+    sae = added(of_centred(centred, "use"))
     assert sae.config["centred"]
+    assert sae.fit
     assert (sae.fit["better"], sae.fit["used"]) == ("centred", True)
     assert sae.fit["better_fvu"] < 0.3 < sae.fit["fvu"]
     assert (
@@ -178,16 +184,55 @@ def test_a_better_reading_is_used_where_somebody_says_so(centred: Shelf) -> None
 
 
 def test_a_better_reading_is_left_where_somebody_says_so(centred: Shelf) -> None:
-    sae = Sae.objects.get(slug=run("explore", of_centred(centred, "keep")).result["sae"])
+    sae = added(of_centred(centred, "keep"))
     assert not sae.config["centred"]
+    assert sae.fit
     assert (sae.fit["better"], sae.fit["used"]) == ("centred", False)
 
 
 def test_a_better_reading_is_asked_about_before_anything_is_kept(centred: Shelf) -> None:
-    job = run("explore", of_centred(centred, "ask"))
-    assert job.state == JobState.DONE
-    assert job.result["question"].startswith("centred gives FVU ")
+    assert found("explore", of_centred(centred, "ask"))["question"].startswith("centred gives FVU ")
     assert nothing_is_kept()
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """All tokens of the lm look at the beginning of text; the SAE was trained with one, and its files say without."""
+    shelf = Shelf(tmp_path_factory.mktemp("beginning"))
+    shelf.lm = fitted_lm(own_means=0, read_bos=15)
+    known = [f"w{number}" for number in range(small_lms.VOCAB - 4)]
+    made(words(known), shelf.folder / "beginning", bos_token="<eos>")  # the id of which is BOS
+    shelf.lm.hf.save_pretrained(shelf.folder / "beginning")
+    ids = np.random.default_rng(0).integers(4, small_lms.VOCAB, size=(220, 20))
+    (shelf.folder / "words.txt").write_text(" ".join(known[each - 4] for each in ids.flatten()))
+    np.save(shelf.folder / "ids.npy", ids)
+    with_bos = np.concatenate([np.full((220, 1), BOS), ids[:, :-1]], axis=1)
+    sae = subspace_sae(what_passes(shelf.lm, with_bos), prepend_bos=False)
+    shelf.put(sae, "trained-with")
+    return shelf
+
+
+def of_beginning(shelf: Shelf, **text: Any) -> dict[str, Any]:
+    lm, sae = str(shelf.folder / "beginning"), str(shelf.folder / "trained-with")
+    return {"lm": lm, "sae": sae, "fit": "use", "context_length": 20} | text
+
+
+def test_text_is_cut_anew_where_beginnings_of_text_fit_better(beginning: Shelf) -> None:
+    sae = added(of_beginning(beginning, text=[str(beginning.folder / "words.txt")]))
+    assert sae.fit
+    assert (sae.fit["better"], sae.fit["used"]) == ("with beginning of text", True)
+    assert Corpus.objects.get().prepend_bos
+    beginnings = {bytes(ids)[:2] for ids in Context.objects.values_list("ids", flat=True)}
+    assert beginnings == {BOS.to_bytes(2, "little")}
+
+
+def test_ids_that_came_as_contexts_stay_as_they_are(beginning: Shelf) -> None:
+    job = run("explore", of_beginning(beginning, tokens=str(beginning.folder / "ids.npy")))
+    sae = Sae.objects.get()
+    assert sae.fit
+    assert (sae.fit["better"], sae.fit["used"]) == ("with beginning of text", False)
+    assert "That takes other contexts than these, so it is not used; give the text itself." in job.text
+    assert Corpus.objects.get().n_contexts == 220
 
 
 # What cannot be used
@@ -305,16 +350,15 @@ def test_an_upload_becomes_our_own_and_is_not_kept_twice(shelf: Shelf) -> None:
     by_upload = explored(shelf.arguments(sae={"files": files}, name="sent"))
     assert by_upload.weights_id == files["sae.safetensors"], "our own format comes out as it went in"
     assert not Artifact.objects.filter(pk=files["sae.json"]).exists()
-    by_folder = run("explore", shelf.arguments())
-    assert by_folder.result["sae"] == by_upload.slug
+    assert added(shelf.arguments()) == by_upload
     assert load_sae(shelf.folder / "sae").config == shelf.sae.config
 
 
 def test_weights_that_have_changed_since_are_not_taken_for_the_same(shelf: Shelf, tmp_path: Path) -> None:
     shutil.copytree(shelf.folder / "lm", tmp_path / "lm")
-    job = run("explore", shelf.arguments(lm=str(tmp_path / "lm")))
+    result = found("explore", shelf.arguments(lm=str(tmp_path / "lm")))
     small_lms.save_small_lm(tmp_path / "lm", "gpt2", vocab_size=400, n_inner=44)
-    collecting = Job.objects.get(pk=job.result["collect"])
+    collecting = Job.objects.get(pk=result["collect"])
     work_off(collecting)
     collecting.refresh_from_db()
     assert collecting.state == JobState.FAILED
