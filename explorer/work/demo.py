@@ -11,7 +11,8 @@ from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.explore import add, start_reading
 
-BEHIND = timedelta(seconds=1)
+# Until then the parts of the group before wait in the queue, and until the first group can be looked at.
+BEHIND, BEHIND_FIRST = timedelta(seconds=1), timedelta(seconds=12)
 BUNDLE: Path = settings.BASE_DIR / "demo"
 
 
@@ -56,7 +57,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
         found.append(added.sae)
     started = start_reading(attempt, found, added.corpus, contexts=group.contexts, measure=False)
     if number + 1 < len(GROUPS):
-        jobs.start("demo", {"group": number + 1}, by=attempt.job.created_by, after=BEHIND)
+        after = BEHIND if number else BEHIND_FIRST
+        jobs.start("demo", {"group": number + 1}, by=attempt.job.created_by, after=after)
     else:
         for sae in Sae.objects.filter(metrics=None).order_by("n_latents", "pk"):
             jobs.start("measure", {"sae": sae.pk, "corpus": added.corpus.pk}, by=attempt.job.created_by)
