@@ -18,7 +18,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 from psycopg import sql
 
-from explorer import artifacts
+from explorer import artifacts, partitions
 from explorer.backup import Failed, Summary, archive, counted, in_words, rows, schema, stopping
 from explorer.backup.manifest import SECRET_KEY
 from explorer.places import Places
@@ -165,7 +165,8 @@ def _drop(tables: set[str]) -> None:
 
 
 def _load_rows(reader: archive.Reader, models: list[type[Model]], say: Say) -> None:
-    """Into the tables of the release that wrote them, which are then brought up to date."""
+    """Into the tables of the release that wrote them, which are then brought up to date; and from where they came to
+    lie into partitions of their owners."""
     executor = MigrationExecutor(connection)
     plan = [(executor.loader.graph.nodes[key], False) for key in sorted(reader.manifest.migrations)]
     executor.migrate(None, plan)
@@ -179,6 +180,8 @@ def _load_rows(reader: archive.Reader, models: list[type[Model]], say: Say) -> N
         for statement in connection.ops.sequence_reset_sql(no_style(), models):
             cursor.execute(statement)
     call_command("migrate", interactive=False, verbosity=0)
+    with transaction.atomic():
+        partitions.spread()
 
 
 def _load_artifacts(reader: archive.Reader, saved: list[str], say: Say) -> None:

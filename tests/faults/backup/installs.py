@@ -28,7 +28,8 @@ BIG = 3_000_000  # bytes of an artifact that no small disk holds
 USERS = 2_000
 
 FILL = f"""
-import io, os, sys
+import io, os, sys, tempfile
+from pathlib import Path
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
@@ -36,6 +37,7 @@ from explorer import artifacts
 from explorer.actions import sign_in
 from explorer.models import Job
 from explorer.supervisor import embedded
+from tests.work.collected import collected
 
 awkward = sys.argv[1]
 with embedded.running("a test"):
@@ -56,6 +58,24 @@ with embedded.running("a test"):
                                text=awkward, created_by=ada, result=None)
     child.parent = Job.objects.create(kind="diagnose", queue="batch", state="failed", error=awkward)  # a later row
     child.save()
+    with tempfile.TemporaryDirectory() as folder:
+        collected(Path(folder))
+"""
+
+READ_AND_REMOVE = """
+from explorer import partitions
+from explorer.actions.collections import remove_corpus, remove_sae
+from explorer.queries import features, library
+from explorer.supervisor import embedded
+
+with embedded.running("a test"):
+    (sae,) = library.saes()
+    pages = [features.feature(sae, index) for index in range(sae.n_latents)]
+    assert [page.index for page in pages if page.examples.top] == [p.index for p in pages if p.activity.n_fired], pages
+    assert sum(len(page.examples.top) for page in pages) > 100
+    corpus = sae.collection.corpus
+    remove_sae(sae.pk)
+    remove_corpus(corpus.pk)
 """
 
 FILL_AN_OLDER_RELEASE = """

@@ -1,5 +1,6 @@
 """Fault 21: back up, wipe, restore."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +9,11 @@ from typing import Any
 
 import psycopg
 
+from explorer import partitions
 from tests.faults.backup.installs import (
     AWKWARD,
     FILL_AN_OLDER_RELEASE,
+    READ_AND_REMOVE,
     USERS,
     Filled,
     Install,
@@ -21,13 +24,16 @@ from tests.faults.backup.installs import (
     next_numbers,
 )
 
+ARTIFACTS = 2 + 6 + 1  # the job's and the big one, a corpus's files, evidence
+
 
 def test_everything_comes_back(filled: Filled, fresh: Install) -> None:
     said = fresh.do("restore", filled.backup)
 
-    rows = sum(number for number, _ in filled.contents.values())
+    whole = {table: number for table, (number, _) in filled.contents.items() if not of_one_owner(table)}
+    tables, rows = len(whole), sum(whole.values())
     size = f"{filled.backup.stat().st_size / (1 << 20):.1f} MB"
-    what = f"{len(filled.contents)} tables, {rows:,} rows, 2 artifacts, {size}"
+    what = f"{tables} tables, {rows:,} rows, {ARTIFACTS} artifacts, {size}"
     assert filled.said == f"{what} in {filled.backup}"
     assert said == f"{what} from {filled.backup}"
     assert {entry.name for entry in fresh.data.iterdir()} == {"artifacts", "log", "postgres", "secret_key"}
@@ -39,9 +45,31 @@ def test_everything_comes_back(filled: Filled, fresh: Install) -> None:
     assert numbers.keys() >= {"auth_user", "auth_user_groups", "explorer_job"}
     assert all(new == expected for expected, new in numbers.values()), numbers
     assert fresh.artifacts() == filled.install.artifacts()
-    assert len(fresh.artifacts()) == 2
+    assert len(fresh.artifacts()) == ARTIFACTS
     assert fresh.places.secret_key.read_bytes() == filled.install.places.secret_key.read_bytes()
     assert {mode(fresh.places.secret_key), mode(filled.backup)} == {0o600}
+
+
+def of_one_owner(table: str) -> bool:
+    """A partition, or the one for the rest: its rows are counted with the whole table's."""
+    return re.fullmatch(r"explorer_[a-z]+_([0-9]+|rest)", table) is not None
+
+
+def test_what_was_collected_is_in_partitions_of_its_owners(filled: Filled, fresh: Install) -> None:
+    """Restored, it is looked at and dropped as it was before."""
+    parted = {table for table in filled.contents if of_one_owner(table)}
+    owned = {table for table in parted if not table.endswith("_rest")}
+    assert {table.rsplit("_", 1)[0] for table in owned} == {model._meta.db_table for model in partitions.OWNERS}
+    assert all(filled.contents[table][0] > 0 for table in owned)
+    assert all(filled.contents[table][0] == 0 for table in parted - owned)
+
+    fresh.do("restore", filled.backup)
+    fresh.run(READ_AND_REMOVE)
+    with fresh.serving() as address:
+        assert contents(address).keys() == filled.contents.keys() - owned
+        emptied = {table: number for table, (number, _) in contents(address).items() if table in parted}
+    assert set(emptied.values()) == {0}
+    assert len(fresh.artifacts()) == 2
 
 
 def test_awkward_rows_are_in_it(filled: Filled) -> None:
