@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from explorer.actions import jobs
 from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
-from explorer.work.explore import add, start_reading
+from explorer.work.explore import BEHIND, add, start_or_find, start_reading
 
 # Until then the parts of the group before wait in the queue, and until the first group can be looked at.
-BEHIND, BEHIND_FIRST = timedelta(seconds=1), timedelta(seconds=12)
+BEHIND_FIRST = timedelta(seconds=12)
 BUNDLE: Path = settings.BASE_DIR / "demo"
 
 
@@ -50,6 +49,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
                 "lm": str(BUNDLE / "lms" / group.lm),
                 "sae": str(BUNDLE / "saes" / name),
                 "corpus": str(BUNDLE / "corpus"),
+                "corpus_name": "Code and documentation",
                 "name": name,
                 "fit": "keep",
             },
@@ -58,8 +58,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
     started = start_reading(attempt, found, added.corpus, contexts=group.contexts, measure=False)
     if number + 1 < len(GROUPS):
         after = BEHIND if number else BEHIND_FIRST
-        jobs.start("demo", {"group": number + 1}, by=attempt.job.created_by, after=after)
+        start_or_find(attempt, "demo", {"group": number + 1}, after=after)
     else:
         for sae in Sae.objects.filter(metrics=None).order_by("n_latents", "pk"):
-            jobs.start("measure", {"sae": sae.pk, "corpus": added.corpus.pk}, by=attempt.job.created_by)
+            start_or_find(attempt, "measure", {"sae": sae.pk, "corpus": added.corpus.pk})
     return {"saes": [sae.slug for sae in found]} | started

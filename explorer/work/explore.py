@@ -111,15 +111,15 @@ def start_reading(
     lacking = [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]
     if lacking:
         arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts}
-        found["collect"] = _started(attempt, "collect", arguments)
+        found["collect"] = start_or_find(attempt, "collect", arguments)
     for sae in saes:
         if measure and sae.metrics is None:
             measuring = {"sae": sae.pk, "corpus": corpus.pk}
-            found["measure"].append(_started(attempt, "measure", measuring, after=BEHIND))
+            found["measure"].append(start_or_find(attempt, "measure", measuring, after=BEHIND))
     return found
 
 
-def _started(attempt: Attempt, kind: str, arguments: dict[str, Any], after: timedelta = timedelta()) -> int:
+def start_or_find(attempt: Attempt, kind: str, arguments: dict[str, Any], after: timedelta = timedelta()) -> int:
     """One that an attempt before this one has started goes on."""
     under_way = Job.objects.filter(kind=kind, arguments=arguments, state__in=UNFINISHED).first()
     return (under_way or jobs.start(kind, arguments, by=attempt.job.created_by, after=after)).pk

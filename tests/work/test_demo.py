@@ -1,0 +1,37 @@
+"""The demo fills the library by the jobs that anybody's SAE is added by, and does so once."""
+
+import pytest
+
+from explorer.actions import demo
+from explorer.actions.collections import remove_sae
+from explorer.models import Corpus, Job, LanguageModel, Sae
+from explorer.models.jobs import JobState
+from explorer.work.demo import BUNDLE, GROUPS
+from tests.work.running import work_off
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_every_sae_of_the_bundle_has_its_place() -> None:
+    named = [name for group in GROUPS for name in group.saes]
+    assert set(named) == {each.name for each in (BUNDLE / "saes").iterdir()}
+    assert {group.lm for group in GROUPS} <= {each.name for each in (BUNDLE / "lms").iterdir()}
+    assert {GROUPS[0].saes[0]} == set(GROUPS[0].saes), "the first page comes of one SAE alone"
+
+
+def test_the_first_group_starts_what_follows_and_nothing_comes_back() -> None:
+    demo.start_once()
+    first = Job.objects.get()
+    work_off(first)
+    first.refresh_from_db()
+    assert (first.state, first.error) == (JobState.DONE, "")
+    sae = Sae.objects.get()
+    assert (sae.slug, sae.created_by) == (GROUPS[0].saes[0], None)
+    assert (LanguageModel.objects.get().name, Corpus.objects.get().name) == ("one-layer", "Code and documentation")
+    started = list(Job.objects.exclude(pk=first.pk).order_by("pk").values_list("kind", "arguments"))
+    collecting = {"saes": [sae.pk], "corpus": Corpus.objects.get().pk, "contexts": GROUPS[0].contexts}
+    assert started == [("collect", collecting), ("demo", {"group": 1})]
+
+    remove_sae(sae.pk)
+    demo.start_once()
+    assert Job.objects.filter(kind="demo").count() == 2
