@@ -74,7 +74,7 @@ def _header(arrays: Mapping[str, Writable], about: Mapping[str, Any]) -> Iterabl
 def _pieces(array: NDArray[Any]) -> Iterator[memoryview]:
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     for start in range(0, len(flat), COPIED):
-        yield memoryview(flat[start : start + COPIED])
+        yield flat[start : start + COPIED].data
 
 
 @contextmanager

@@ -38,6 +38,8 @@ signed TopK alone, and lists, intervals and histogram are of activations above 0
 masked, mask_ids, top_k, audit_tokens, device, dtype.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,9 +57,10 @@ FIRST_BIN, LAST_BIN = (127 - 40) << 3, (127 + 40) << 3  # 2^-40 to 2^40; what li
 
 def bin_of(values: NDArray[np.float32]) -> NDArray[np.int16]:
     """The histogram's bin of each value above 0."""
-    return np.clip(values.view(np.int32) >> SHIFT, FIRST_BIN, LAST_BIN).astype(np.int16)
+    bins: NDArray[np.int16] = np.clip(values.view(np.int32) >> SHIFT, FIRST_BIN, LAST_BIN).astype(np.int16)
+    return bins
 
 
-def bin_edge(bins: NDArray[np.int16]) -> NDArray[np.float32]:
+def bin_edge(bins: NDArray[np.signedinteger[Any]]) -> NDArray[np.float32]:
     """The least value of each bin."""
     return (bins.astype(np.int32) << SHIFT).view(np.float32)

@@ -139,7 +139,8 @@ class DrawnByBin(Kept[Rows]):
 
     def _groups(self, rows: Rows, floor: NDArray[np.int32]) -> NDArray[np.int64]:
         bins = np.maximum(bin_of(rows.act), floor[rows.latent])
-        return rows.latent.astype(np.int64) * BINS + (bins - (FIRST_BIN - 1))
+        groups: NDArray[np.int64] = rows.latent.astype(np.int64) * BINS + (bins - (FIRST_BIN - 1))
+        return groups
 
     def _look(self) -> None:
         self._floor = floors(self.maxima)

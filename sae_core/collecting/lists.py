@@ -61,11 +61,12 @@ def intervals(rows: Rows, entries: Entries, maxima: NDArray[np.float32]) -> Arra
     of_rows = group(rows.latent.astype(np.int64), bin_of(rows.act))
     chosen = best(rows, Ranking(of_rows, lots(rows), mixed(of_rows, rows.context)), OF_INTERVAL)
     drawn = _dense("interval", rows[chosen], of_rows[chosen], n * INTERVALS, OF_INTERVAL)
-    return {
+    arrays: Arrays = {
         "interval_edge": edges,
         "interval_n_fired": fired.reshape(n, INTERVALS),
         "interval_sum_act": sums.reshape(n, INTERVALS),
-    } | {name: array.reshape(n, INTERVALS, OF_INTERVAL) for name, array in drawn.items()}
+    }
+    return arrays | {name: array.reshape(n, INTERVALS, OF_INTERVAL) for name, array in drawn.items()}
 
 
 def quantile(entries: Entries, figures: Figures, n: int) -> NDArray[np.float32]:

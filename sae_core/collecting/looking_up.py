@@ -78,10 +78,8 @@ class Audit:
         self._acts.append(scanned.act[fires])
 
     def arrays(self) -> Arrays:
-        tokens, counts, latents, acts = (
-            np.concatenate(each) if each else np.zeros(0, np.int64)
-            for each in (self._tokens, self._counts, self._latents, self._acts)
-        )
+        tokens, counts = (np.concatenate(each) for each in (self._tokens, self._counts))
+        latents, acts = np.concatenate(self._latents), np.concatenate(self._acts)
         starts = np.zeros(len(tokens) + 1, np.int64)
         np.cumsum(counts, out=starts[1:])
         if len(tokens) > self._at_most:  # by chance, a few: those of the highest lots are left out
@@ -94,8 +92,8 @@ class Audit:
         return {
             "audit_token": tokens,
             "audit_start": starts,
-            "audit_latent": latents.astype(np.int32),
-            "audit_act": acts.astype(np.float32),
+            "audit_latent": latents,
+            "audit_act": acts,
         }
 
 
@@ -177,11 +175,11 @@ class ExampleFiles:
         self._lengths = dict.fromkeys(self.FIELDS, 0)
 
     def add(self, examples: Examples) -> None:
-        counts, position, act = examples.firings()
+        columns: tuple[NDArray[Any], ...] = (examples.context, *examples.firings())
         self._starts[examples.first + 1 : examples.stop + 1] = np.bincount(
             examples.latent - examples.first, minlength=examples.stop - examples.first
         )
-        for (name, kind), array in zip(self.FIELDS.items(), (examples.context, counts, position, act), strict=True):
+        for (name, kind), array in zip(self.FIELDS.items(), columns, strict=True):
             try:
                 with (self.folder / name).open("ab") as file:
                     file.write(array.astype(kind).tobytes())

@@ -131,7 +131,7 @@ class Forward:
     def read(self, batch: Batch) -> dict[str, Tensor]:
         while True:
             try:
-                pieces = [self.lm.read(each, self.hookpoints) for each in batch.tokens.split(self.together)]
+                pieces = [self.lm.read(each, self.hookpoints) for each in torch.split(batch.tokens, self.together)]
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise

@@ -1,6 +1,5 @@
 """Near misses: contexts in which a latent does not fire, though its pre-activation comes closest."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,8 +33,8 @@ class Silent:
         positions = self._positions_of(block, context, latent)
         self._peaks = self._positions = None
         rows = (latent, context + block.first + first, positions)
-        numbers = (each.numpy(force=True).astype(np.int32) for each in rows)
-        self._kept.add(Rows(*numbers, peaks[context, latent].numpy(force=True)))
+        latents, where, places = (each.int().numpy(force=True) for each in rows)
+        self._kept.add(Rows(latents, where, places, peaks[context, latent].numpy(force=True)))
 
     def _peaks_of(self, block: Block) -> Tensor:
         if block.whole:

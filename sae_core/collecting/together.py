@@ -97,7 +97,7 @@ class _Sample:
         likely = np.argpartition(-estimated, k - 1, axis=1)[:, :k]
         n = np.take_along_axis(counts, likely, axis=1)
         for row in np.flatnonzero(share < 1):
-            n[row] = self._exactly(first + row, likely[row])
+            n[row] = self._exactly(first + int(row), likely[row])
         phi = self._phi(itself, likely, n)
         phi[(n < LEAST) | (likely == itself)] = UNKNOWN
         order = np.lexsort((likely, -phi), axis=1)[:, :COFIRE]
