@@ -114,12 +114,11 @@ def feature(sae: Sae, index: int) -> FeaturePage | None:
         return None
     collection: Collection | None = library.newest(sae)
     weights = feature_form.unpack(bytes(row.packed))
-    activity, unpacked, lists = None, None, None
-    if collection:
-        activity = Activity.objects.get(collection=collection, index=index)
-        packed = Examples.objects.values_list("packed", flat=True).get(collection=collection, index=index)
-        unpacked = examples_form.unpack(bytes(packed), activity.maximum)
-        lists = _lists(collection.corpus, unpacked)
+    activity, packed = _of_collection(collection, index) if collection else (None, None)
+    if activity is None or packed is None:  # not collected yet, or another takes its place at this very moment
+        collection = None
+    unpacked = examples_form.unpack(packed, activity.maximum) if activity and packed else None
+    lists = _lists(collection.corpus, unpacked) if collection and unpacked else None
     named = {index, *(other for other, _ in weights.neighbours)}
     named |= {other for other, _, _ in unpacked.together} if unpacked else set()
     labels = newest_labels(sae, named)
@@ -142,6 +141,12 @@ def feature(sae: Sae, index: int) -> FeaturePage | None:
         together=[Cofiring(other, n, phi, called(other)) for other, n, phi in unpacked.together] if unpacked else [],
         neurons=[Neuron(neuron, pearson) for neuron, pearson in unpacked.neurons] if unpacked else [],
     )
+
+
+def _of_collection(collection: Collection, index: int) -> tuple[Activity | None, bytes | None]:
+    packed = Examples.objects.filter(collection=collection, index=index).values_list("packed", flat=True).first()
+    activity = Activity.objects.filter(collection=collection, index=index).first()
+    return activity, None if packed is None else bytes(packed)
 
 
 def newest_labels(sae: Sae, indexes: set[int]) -> dict[int, Label]:

@@ -41,7 +41,8 @@ from sae_core import Corpus as OpenedCorpus
 
 FILES = ("corpus.json", "contexts.npy", "lengths.npy", "pieces.npy", "documents.jsonl", "document_starts.npy")
 AT_ONCE = 4096  # contexts, or documents
-TRIES, PAUSE = 200, 1.0  # to lock what is replaced; seconds between two
+TAKEN = {"add"}  # /saes/add/
+TRIES, PAUSE = 200, 1.0  # to lock tables; seconds between two
 
 OnRows = Callable[[int, int], None]  # rows done, of how many; what it raises undoes the load
 
@@ -111,10 +112,14 @@ def load_collection(
         _load_activity(collection, file)
         _load_examples(collection, file, on_rows)
         _load_token_index(collection, corpus, file)
-        partitions.attach(new, sae.pk)
-        partitions.attach(OF_COLLECTION, collection.pk)
-        if old:
-            _forget_patiently(old, lambda: on_rows(sae.n_latents, sae.n_latents))
+
+        def show() -> None:
+            partitions.attach(new, sae.pk)
+            partitions.attach(OF_COLLECTION, collection.pk)
+            if old:
+                forget_rows(old)
+
+        _patiently(show, lambda: on_rows(sae.n_latents, sae.n_latents))
         if attempt:  # last, as the job's row waits for the transaction from here on, and its lease with it
             attempt.hold()
     return collection
@@ -131,19 +136,19 @@ def _hold(sae: Sae, corpus: Corpus) -> None:
     partitions.alone(Feature, sae.pk)
 
 
-def _forget_patiently(old: Collection, check: Callable[[], None]) -> None:
-    """A backup may read the old rows for minutes; pages go on between two tries."""
+def _patiently(work: Callable[[], None], check: Callable[[], None]) -> None:
+    """For what takes whole tables for itself. A backup may read them for minutes; pages go on between two tries."""
     for _ in range(TRIES):
         try:
             with transaction.atomic():
                 partitions.give_up_soon()
-                return forget_rows(old)
+                return work()
         except OperationalError as why:
             if not isinstance(why.__cause__, LockNotAvailable):
                 raise
         check()
         time.sleep(PAUSE)
-    raise Refused(f"The rows of {old} are being read all the time, so they could not make way for new ones.")
+    raise Refused("The tables that this was to be loaded into are being read all the time, by a backup perhaps.")
 
 
 def _load_features(sae: Sae, file: ArrayFile, on_rows: OnRows) -> tuple[type[Feature], ...]:
@@ -258,10 +263,10 @@ def _blocks(n: int) -> Iterator[tuple[int, int]]:
 
 
 def free_slug(model: Any, name: str) -> str:
-    """Readable, and nobody else's."""
+    """Readable, nobody else's, and no address of ours."""
     wanted = slugify(name)[:70] or model._meta.model_name
     slug, number = wanted, 1
-    while model.objects.filter(slug=slug).exists():
+    while slug in TAKEN or model.objects.filter(slug=slug).exists():
         number += 1
         slug = f"{wanted}-{number}"
     return slug
