@@ -78,7 +78,7 @@ def load_corpus(folder: Path, name: str, *, attempt: Attempt | None = None) -> C
                 on_rows(min(start + AT_ONCE, config.contexts), config.contexts)
         for model in OF_CORPUS:
             partitions.index(model, corpus.pk)
-        partitions.attach(OF_CORPUS, corpus.pk)
+        _patiently(lambda: partitions.attach(OF_CORPUS, corpus.pk), lambda: on_rows(config.contexts, config.contexts))
         if attempt:
             attempt.hold()
     return corpus
