@@ -12,7 +12,7 @@ from sae_core.evidence import FIRST_BIN, OF_INTERVAL, bin_edge, bin_of
 
 PENDING = 1 << 18  # candidates held before the table is made anew
 BINS = 1024  # more than the histogram has; groups are latent · BINS + bin
-COLUMNS = 24  # bins from a fifth of a maximum to itself, and one for all below
+COLUMNS = 24  # bins from a fifth of a maximum to itself, one for all below, and some above, where anything may stay
 LOWEST = 0.2  # of the maximum: edge of the lowest interval
 NEVER = np.uint32(0xFFFFFFFF)
 
@@ -128,9 +128,8 @@ class DrawnByBin(Kept[Rows]):
         super().__init__(n_latents, OF_INTERVAL, rows)
 
     def may_stay(self, rows: Rows, drawn: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        column = bin_of(rows.act) - self._floor[rows.latent]
-        known = np.clip(column, 0, COLUMNS - 1)
-        stays: NDArray[np.bool_] = (drawn <= self._most[rows.latent, known]) | (column >= COLUMNS)
+        column = np.clip(bin_of(rows.act) - self._floor[rows.latent], 0, COLUMNS - 1)
+        stays: NDArray[np.bool_] = drawn <= self._most[rows.latent, column]
         return stays
 
     def _ranking(self, rows: Rows) -> Ranking:
@@ -148,8 +147,7 @@ class DrawnByBin(Kept[Rows]):
         groups = self._groups(self._table, self._floor)
         full = self._table[rank_in_runs(groups) == self.limit - 1]
         column = np.maximum(bin_of(full.act) - self._floor[full.latent], 0)
-        within = column < COLUMNS
-        self._most[full.latent[within], column[within]] = lots(full[within])
+        self._most[full.latent, column] = lots(full)
 
 
 def nearest_edge(values: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sae_core.collecting.accumulators import Figures, window_keys
 from sae_core.collecting.histogram import Histogram
-from sae_core.collecting.kept import floors, nearest_edge
+from sae_core.collecting.kept import COLUMNS, floors, nearest_edge
 from sae_core.collecting.lists import quantile
 from sae_core.collecting.tables import (
     Ranking,
@@ -150,6 +150,7 @@ def test_what_stands_for_all_below_lies_below_the_lowest_edge(maximum: float) ->
     found = floors(maxima)
     assert (found == nearest_edge(0.2 * maxima.astype(np.float64)) - 1).all()
     assert (np.diff(found) >= 0).all()
+    assert (bin_of(maxima) - found < COLUMNS - 1).all()  # so that what is above lies in the last
 
 
 LATENTS_AND_ACTS = st.lists(st.tuples(st.integers(0, 4), ABOVE), max_size=60)
