@@ -2,7 +2,8 @@
 evidence is made of them and loaded.
 
 Arguments: `saes`, ids of SAEs of one lm, which share the forward; `corpus`; `contexts`, at most so many, or all of
-them; `parts`, where somebody knows better how many.
+them; `parts`, where somebody knows better how many; `then`, what is to be started when all is loaded, a kind and its
+arguments each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from explorer.actions.jobs import Child
 from explorer.models import Artifact, Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED, JobState
 from explorer.work.attempt import Attempt, Cancelled, Refused, Removed
+from explorer.work.following import start_or_find
 from explorer.work.loading import load_collection
 from explorer.work.opening import corpus_of, lm_of, refusing, sae_of, scratch
 from sae_core import CollectConfig, collect_part, finish, shards
@@ -40,8 +42,9 @@ def plan(attempt: Attempt) -> list[Child]:
     batch = CollectConfig().batch(corpus.context_length)
     n_parts = arguments.get("parts") or min(n_contexts * corpus.context_length // PART_TOKENS, MOST_PARTS)
     ranges = shards(n_contexts, batch, max(n_parts, 1))
+    read = {name: arguments[name] for name in ("saes", "corpus")}
     return [
-        Child("collect_part", arguments | {"first": first, "stop": stop}, total=stop - first, unit="contexts")
+        Child("collect_part", read | {"first": first, "stop": stop}, total=stop - first, unit="contexts")
         for first, stop in ranges
     ]
 
@@ -60,6 +63,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
         with corpus_of(corpus) as opened:
             found = _put_together(attempt, saes, corpus, opened)
     forget_parts(attempt.job)
+    for kind, following in attempt.arguments.get("then", ()):
+        start_or_find(attempt, kind, following)
     return {"collections": found}
 
 

@@ -1,6 +1,5 @@
 """The bundle's SAEs, added as anybody's are: those of one lm and hookpoint together, the cheapest first."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +7,8 @@ from django.conf import settings
 
 from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
-from explorer.work.explore import BEHIND, add, start_or_find, start_reading
+from explorer.work.explore import Following, add, start_reading
 
-# Until then the parts of the group before wait in the queue, and until the first group can be looked at.
-BEHIND_FIRST = timedelta(seconds=12)
 BUNDLE: Path = settings.BASE_DIR / "demo"
 
 
@@ -36,7 +33,7 @@ GROUPS = (
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
-    """One group; its successor comes behind the parts of what this one has started."""
+    """One group; its successor comes when this one can be looked at, and metrics last."""
     number = attempt.arguments.get("group", 0)
     group = GROUPS[number]
     if not BUNDLE.is_dir():
@@ -55,11 +52,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
             },
         )
         found.append(added.sae)
-    started = start_reading(attempt, found, added.corpus, contexts=group.contexts, measure=False)
-    if number + 1 < len(GROUPS):
-        after = BEHIND if number else BEHIND_FIRST
-        start_or_find(attempt, "demo", {"group": number + 1}, after=after)
-    else:
-        for sae in Sae.objects.filter(metrics=None).order_by("n_latents", "pk"):
-            start_or_find(attempt, "measure", {"sae": sae.pk, "corpus": added.corpus.pk})
-    return {"saes": [sae.slug for sae in found]} | started
+    then: list[Following] = [("demo", {"group": number + 1})]
+    if number + 1 == len(GROUPS):
+        unmeasured = Sae.objects.filter(metrics=None).order_by("n_latents", "pk")
+        then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
+    collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
+    return {"saes": [sae.slug for sae in found], "collect": collecting}

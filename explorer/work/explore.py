@@ -7,21 +7,21 @@ better: "use" it, "keep" to what the files say, or "ask", which ends the job wit
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from explorer.actions import jobs
 from explorer.actions.attempts import Lost
 from explorer.actions.collections import forget_unnamed, remove_corpus
 from explorer.models import Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED
 from explorer.work import rows
 from explorer.work.attempt import Attempt, Refused
+from explorer.work.following import BEHIND, start_or_find
 from explorer.work.loading import load_corpus, new_artifacts
 from explorer.work.opening import corpus_of, lm_at, refusing, scratch
 from explorer.work.reading import (
@@ -37,7 +37,7 @@ from explorer.work.reading import (
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Fit, Lm, check_fit, collect_part, open_corpus
 
-BEHIND = timedelta(seconds=1)  # the parts of what was started just now
+Following = tuple[str, dict[str, Any]]  # a kind of job and its arguments
 LOOKED_THROUGH = 1 << 20  # tokens, for what is not finite
 
 
@@ -60,9 +60,14 @@ def run(attempt: Attempt) -> dict[str, Any]:
         _forget_upload(attempt.job)
         raise
     contexts = attempt.arguments.get("contexts")
-    found = start_reading(attempt, [added.sae], added.corpus, contexts=contexts)
+    sae, corpus = added.sae, added.corpus
+    found: dict[str, Any] = {"sae": sae.slug, "corpus": corpus.slug, "measure": []}
+    found["collect"] = start_reading(attempt, [sae], corpus, contexts=contexts)
+    if sae.metrics is None:
+        measuring = {"sae": sae.pk, "corpus": corpus.pk}
+        found["measure"] = [start_or_find(attempt, "measure", measuring, after=BEHIND)]
     _forget_upload(attempt.job)
-    return {"sae": added.sae.slug, "corpus": added.corpus.slug} | found
+    return found
 
 
 def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
@@ -101,28 +106,18 @@ def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
 
 
 def start_reading(
-    attempt: Attempt, saes: list[Sae], corpus: Corpus, *, contexts: int | None = None, measure: bool = True
-) -> dict[str, Any]:
-    """Starts what remains to be done with SAEs of one lm: collecting them together, over at most so many contexts, and
-    measuring each."""
-    found: dict[str, Any] = {"collect": None, "measure": []}
+    attempt: Attempt, saes: list[Sae], corpus: Corpus, *, contexts: int | None = None, then: Sequence[Following] = ()
+) -> int | None:
+    """Starts a job that collects SAEs of one lm together, over at most so many contexts, unless that is done; and then
+    what is to follow it."""
     wanted = min(contexts or corpus.n_contexts, corpus.n_contexts)
     read = dict(Collection.objects.filter(sae__in=saes, corpus=corpus).values_list("sae", "about__contexts"))
-    lacking = [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]
-    if lacking:
-        arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts}
-        found["collect"] = start_or_find(attempt, "collect", arguments)
-    for sae in saes:
-        if measure and sae.metrics is None:
-            measuring = {"sae": sae.pk, "corpus": corpus.pk}
-            found["measure"].append(start_or_find(attempt, "measure", measuring, after=BEHIND))
-    return found
-
-
-def start_or_find(attempt: Attempt, kind: str, arguments: dict[str, Any], after: timedelta = timedelta()) -> int:
-    """One that an attempt before this one has started goes on."""
-    under_way = Job.objects.filter(kind=kind, arguments=arguments, state__in=UNFINISHED).first()
-    return (under_way or jobs.start(kind, arguments, by=attempt.job.created_by, after=after)).pk
+    if lacking := [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]:
+        arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts, "then": [list(each) for each in then]}
+        return start_or_find(attempt, "collect", arguments)
+    for kind, following in then:
+        start_or_find(attempt, kind, following)
+    return None
 
 
 def _fit(attempt: Attempt, arguments: dict[str, Any], lm: Lm, given: Given, opened: OpenedCorpus, folder: Path) -> Fit:

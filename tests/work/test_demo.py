@@ -28,10 +28,13 @@ def test_the_first_group_starts_what_follows_and_nothing_comes_back() -> None:
     sae = Sae.objects.get()
     assert (sae.slug, sae.created_by) == (GROUPS[0].saes[0], None)
     assert (LanguageModel.objects.get().name, Corpus.objects.get().name) == ("one-layer", "Code and documentation")
-    started = list(Job.objects.exclude(pk=first.pk).order_by("pk").values_list("kind", "arguments"))
-    collecting = {"saes": [sae.pk], "corpus": Corpus.objects.get().pk, "contexts": GROUPS[0].contexts}
-    assert started == [("collect", collecting), ("demo", {"group": 1})]
+    collecting = Job.objects.exclude(pk=first.pk).get()
+    assert collecting.kind == "collect"
+    assert collecting.arguments == {
+        "saes": [sae.pk], "corpus": Corpus.objects.get().pk, "contexts": GROUPS[0].contexts,
+        "then": [["demo", {"group": 1}]],
+    }  # fmt: skip
 
     remove_sae(sae.pk)
     demo.start_once()
-    assert Job.objects.filter(kind="demo").count() == 2
+    assert Job.objects.filter(kind="demo").count() == 1
