@@ -151,11 +151,14 @@ def test_nothing_fires_and_nothing_counts() -> None:
 @pytest.mark.parametrize(("most", "tokens"), [(1, 1), (3, 1), (LENGTH, 1), (LENGTH, 2 * LENGTH), (1000, 1000)])
 @pytest.mark.parametrize("family", [Family.TOPK, Family.RELU])
 @pytest.mark.parametrize("bias", [-6.0, -2.5, 0.0])
-def test_near_misses_of_stretches(family: Family, most: int, tokens: int, bias: float) -> None:
-    """Contexts in which a latent does not fire: hardly any, some, or most."""
+@pytest.mark.parametrize("ties", [False, True])
+def test_near_misses_of_stretches(family: Family, most: int, tokens: int, bias: float, ties: bool) -> None:
+    """Contexts in which a latent does not fire: hardly any, some, or most. Of ties the earlier context and position."""
     made = sae_of(family)
-    sae = Sae(made.config, made.tensors() | {"b_enc": made.tensors()["b_enc"] + bias})
+    tensors = {name: each.round() if ties else each for name, each in made.tensors().items()}
+    sae = Sae(made.config, tensors | {"b_enc": tensors["b_enc"] + bias})
     x, keep = some(sae)
+    x = (x / 2).round() if ties else x
     of_token = sae.n_latents * ITEM
     kept: Strongest[Rows] = Strongest(sae.n_latents, 2, Rows.none())
     silent = Silent(kept)
