@@ -1,17 +1,20 @@
 """Examples.packed: a feature's examples, and the lists that they are in; its histogram, and what fires with it.
 
     version, flags (uint8); of examples, histogram bins, latents that fire together and neurons how many (uint8, uint16,
-    uint8, uint8); of the nine lists how many each (uint8); the bins at which the upper four intervals begin (int16)
+    uint8, uint8); of the nine lists how many each (uint8); the lowest bin, and those at which the upper four intervals
+    begin (int16)
     items of the lists, one list after the other: example (uint8), position
     the near misses' pre-activations (float32)
-    of the examples: contexts (int32), peaks (float32), how many firings each (as positions)
-    of all firings, example by example: positions, then fractions of the example's peak (uint16 of 65,535)
-    of the histogram's bins: bin (int16), tokens (uint32), sum of activations (float32)
-    of latents that fire together: index (int32), tokens (uint32), phi (float32)
+    of the examples: contexts, peaks (float32), how many firings each (as positions)
+    of all firings, example by example: positions, the peak's first; then, of all but the peaks, fractions of the
+    example's peak (uint16 of 65,535)
+    of the histogram's bins: how far above the lowest, tokens, and where between its edges their mean activation lies
+    (uint16 of 65,535)
+    of latents that fire together: index (int32), tokens, phi (float32)
     of correlated neurons: index (int32), Pearson's r (float32)
 
-A position, and a count of firings, is a uint8, or a uint16 where flags say that contexts are longer than 255. Counts of
-tokens are float64 where flags say that one of them needs more than 32 bits.
+What is mostly small is as narrow as it can be: positions uint8, or uint16 where flags say so; contexts uint16 or int32;
+distances of bins uint8 or uint16; counts of tokens uint16, uint32 or float64.
 """
 
 import struct
@@ -20,8 +23,11 @@ from dataclasses import dataclass
 from explorer.packed.feature import Cursor, Pairs
 
 VERSION = 1
-HEAD = struct.Struct("<BBBHBB9B4h")
-WIDE, MANY = 1, 2  # flags: positions of 16 bits; counts of more than 32
+HEAD = struct.Struct("<BBBHBB9B5h")
+# By the flags: which is the narrow form, and which the wide.
+POSITIONS, CONTEXTS, BINS, COUNTS, MANY = 1, 2, 4, 8, 16
+KINDS = {POSITIONS: "BH", CONTEXTS: "Hi", BINS: "BH", COUNTS: "HI", MANY: "Hd"}
+PARTS = 65_535  # of a peak, or of a bin
 INTERVALS = 5
 SHIFT = 20  # as sae_core.evidence cuts its bins: the first bits of a float32
 
@@ -96,15 +102,14 @@ def unpack(data: bytes, maximum: float) -> Unpacked:
     version, flags, n_examples, n_bins, n_together, n_neurons, *rest = map(int, cursor.take(HEAD))
     if version != VERSION:
         raise ValueError(f"packed by version {version}; this release reads {VERSION}")
-    counts, edges = rest[:9], rest[9:]
-    position_kind = "H" if flags & WIDE else "B"
-    items = [(int(e), int(p)) for e, p in _items(cursor, position_kind, sum(counts))]
+    counts, lowest, edges = rest[:9], rest[9], rest[10:]
+    count_kind = kind_of(MANY if flags & MANY else COUNTS, flags)
+    items = _items(cursor, kind_of(POSITIONS, flags), sum(counts))
     pre_acts = cursor.several("f", counts[-1])
-    examples = _examples(cursor, position_kind, n_examples)
-    histogram = _histogram(cursor, n_bins, "d" if flags & MANY else "I")
-    numbers = (cursor.several("i", n_together), cursor.several("d" if flags & MANY else "I", n_together))
-    phis = cursor.several("f", n_together)
-    together = [(int(index), int(n), phi) for index, n, phi in zip(*numbers, phis, strict=True)]
+    examples = _examples(cursor, flags, n_examples)
+    distances = map(int, cursor.several(kind_of(BINS, flags), n_bins))
+    histogram = _histogram(cursor, [lowest + distance for distance in distances], count_kind)
+    numbers = cursor.several("i", n_together), cursor.several(count_kind, n_together), cursor.several("f", n_together)
     lists, at = [], 0
     for count in counts:
         lists.append([Item(examples[example], position) for example, position in items[at : at + count]])
@@ -117,35 +122,46 @@ def unpack(data: bytes, maximum: float) -> Unpacked:
         strip,
         [NearMiss(each.example, each.position, value) for each, value in zip(near, pre_acts, strict=True)],
         histogram,
-        together,
+        [(int(index), int(n), phi) for index, n, phi in zip(*numbers, strict=True)],
         cursor.pairs("i", n_neurons),
     )
 
 
-def _items(cursor: Cursor, position_kind: str, count: int) -> list[tuple[int, ...]]:
+def kind_of(what: int, flags: int) -> str:
+    return KINDS[what][bool(flags & what)]
+
+
+def _items(cursor: Cursor, position_kind: str, count: int) -> list[tuple[int, int]]:
     form = struct.Struct(f"<B{position_kind}")
     end = cursor.at + form.size * count
-    found = list(form.iter_unpack(cursor.data[cursor.at : end]))
+    found = [(int(example), int(position)) for example, position in form.iter_unpack(cursor.data[cursor.at : end])]
     cursor.at = end
     return found
 
 
-def _examples(cursor: Cursor, position_kind: str, n: int) -> list[Example]:
-    contexts, peaks = cursor.several("i", n), cursor.several("f", n)
+def _examples(cursor: Cursor, flags: int, n: int) -> list[Example]:
+    contexts, peaks = cursor.several(kind_of(CONTEXTS, flags), n), cursor.several("f", n)
+    position_kind = kind_of(POSITIONS, flags)
     counts = list(map(int, cursor.several(position_kind, n)))
-    positions, fractions = cursor.several(position_kind, sum(counts)), cursor.several("H", sum(counts))
-    found, at = [], 0
+    positions = list(map(int, cursor.several(position_kind, sum(counts))))
+    fractions = cursor.several("H", sum(counts) - sum(map(bool, counts)))
+    found, at, of_others = [], 0, 0
     for context, peak, count in zip(contexts, peaks, counts, strict=True):
-        some = slice(at, at + count)
-        firings = [(int(p), peak * f / 65_535) for p, f in zip(positions[some], fractions[some], strict=True)]
+        others = fractions[of_others : of_others + count - 1] if count else ()
+        acts = [peak, *(peak * fraction / PARTS for fraction in others)] if count else []
+        firings = sorted(zip(positions[at : at + count], acts, strict=True))
         found.append(Example(int(context), peak, firings))
-        at += count
+        at, of_others = at + count, of_others + len(others)
     return found
 
 
-def _histogram(cursor: Cursor, n: int, count_kind: str) -> list[Bar]:
-    bins, counts, sums = cursor.several("h", n), cursor.several(count_kind, n), cursor.several("f", n)
-    return [Bar(edge(int(b)), edge(int(b) + 1), int(c), s) for b, c, s in zip(bins, counts, sums, strict=True)]
+def _histogram(cursor: Cursor, bins: list[int], count_kind: str) -> list[Bar]:
+    counts, means = cursor.several(count_kind, len(bins)), cursor.several("H", len(bins))
+    found = []
+    for bin_, count, mean in zip(bins, counts, means, strict=True):
+        low, high = edge(bin_), edge(bin_ + 1)
+        found.append(Bar(low, high, int(count), count * (low + mean / PARTS * (high - low))))
+    return found
 
 
 def _intervals(drawn: list[list[Item]], edges: list[int], histogram: list[Bar], maximum: float) -> list[Drawn]:

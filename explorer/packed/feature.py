@@ -1,11 +1,13 @@
 """Feature.packed: what weights alone tell.
 
-version, flags (uint8); n of logits, bins, inputs, neighbours (uint8 each)
-where there is a logit lens: std, skew, kurtosis, low, high (float32); then of the tokens raised most and least,
-n ids (uint32) and n values (float32) each; counts of the histogram (uint32)
-of the input lens, n ids (uint32) and values (float32)
-of the nearest, n indexes (int32) and cosines (float32)
-of aligned neurons, n (uint8), indexes (int32) and weights (float32)
+    version, flags (uint8); n of logits, bins, inputs, neighbours (uint8 each)
+    where there is a logit lens: std, skew, kurtosis, low, high (float32); then of the tokens raised most and least,
+    n ids and n values (float32) each; counts of the histogram
+    of the input lens, n ids and values (float32)
+    of the nearest, n indexes (int32) and cosines (float32)
+    of aligned neurons, n (uint8), indexes (int32) and weights (float32)
+
+Ids and counts of the lm's tokens are uint16, or uint32 where flags say that it may have more than so many.
 """
 
 import struct
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 VERSION = 1
 HEAD = struct.Struct("<BBBBBB")
 MOMENTS = struct.Struct("<5f")
-HAS_LENS = 1
+HAS_LENS, WIDE = 1, 2  # flags
 
 Pairs = list[tuple[int, float]]
 
@@ -68,12 +70,13 @@ def unpack(data: bytes) -> Weights:
     version, flags, n_logits, n_bins, n_inputs, n_neighbours = map(int, cursor.take(HEAD))
     if version != VERSION:
         raise ValueError(f"packed by version {version}; this release reads {VERSION}")
+    token = "I" if flags & WIDE else "H"
     lens = None
     if flags & HAS_LENS:
         std, skew, kurtosis, low, high = cursor.take(MOMENTS)
-        top, bottom = cursor.pairs("I", n_logits), cursor.pairs("I", n_logits)
-        histogram = list(map(int, cursor.several("I", n_bins)))
+        top, bottom = cursor.pairs(token, n_logits), cursor.pairs(token, n_logits)
+        histogram = list(map(int, cursor.several(token, n_bins)))
         lens = Lens(top, bottom, std, skew, kurtosis, low, high, histogram)
-    inputs, neighbours = cursor.pairs("I", n_inputs), cursor.pairs("i", n_neighbours)
+    inputs, neighbours = cursor.pairs(token, n_inputs), cursor.pairs("i", n_neighbours)
     (n_aligned,) = map(int, cursor.several("B", 1))
     return Weights(lens, inputs, neighbours, cursor.pairs("i", n_aligned))

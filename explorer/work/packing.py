@@ -13,7 +13,7 @@ from sae_core import ArrayFile
 from sae_core.evidence import NEAR, OF_INTERVAL, STRIP
 
 BLOCK = 4096  # features at a time
-MANY = 1 << 32  # tokens, above which counts take more bits
+NARROW = 1 << 16  # what fits in two bytes is below
 INTERVALS = examples_form.INTERVALS
 # Examples are counted by a byte: those of two lists of the strongest, and what other lists may add.
 MOST_TOP_K = (255 - INTERVALS * OF_INTERVAL - STRIP - NEAR) // 2
@@ -38,6 +38,14 @@ class Sections:
         self._bytes.append(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
         self._bounds.append((bounds * size).tolist())
 
+    def add_fitting(self, values: Array, counts: Array, what: int, wide: Array) -> None:
+        """In the wide or the narrow form of each row."""
+        narrow_kind, wide_kind = examples_form.KINDS[what]
+        of_wide = np.repeat(wide, counts)
+        for kind, rows, some in ((narrow_kind, ~wide, ~of_wide), (wide_kind, wide, of_wide)):
+            if rows.any():
+                self.add(values[some].astype(kind), np.where(rows, counts, 0))
+
     def joined(self) -> Iterator[bytes]:
         parts = list(zip(self._bytes, self._bounds, strict=True))
         for row in range(self.n):
@@ -58,12 +66,14 @@ def features(evidence: ArrayFile, first: int, stop: int) -> Iterator[bytes]:
     neighbours = rows("neighbour")
     near = neighbours >= 0
     n_aligned = int((rows("aligned_neuron")[:1] >= 0).sum()) if "aligned_neuron" in evidence else 0
+    narrow = has_lens and int(rows("logit_hist")[:1].sum()) < NARROW  # each token of the lm is in one bin
+    of_tokens = np.uint16 if narrow else np.uint32
 
     sections = Sections(n)
     head = np.zeros((n, 6), np.uint8)
     head[:] = (
         feature_form.VERSION,
-        feature_form.HAS_LENS if has_lens else 0,
+        feature_form.HAS_LENS * has_lens | feature_form.WIDE * (not narrow),
         n_logits,
         n_bins,
         n_inputs,
@@ -75,11 +85,11 @@ def features(evidence: ArrayFile, first: int, stop: int) -> Iterator[bytes]:
         moments = [rows(f"logit_{name}") for name in ("std", "skew", "kurtosis", "low", "high")]
         sections.add(np.stack(moments, axis=1).astype(np.float32).ravel(), 5)
         for side in ("top", "bottom"):
-            sections.add(rows(f"logit_{side}_id")[:, :n_logits].astype(np.uint32).ravel(), n_logits)
+            sections.add(rows(f"logit_{side}_id")[:, :n_logits].astype(of_tokens).ravel(), n_logits)
             sections.add(rows(f"logit_{side}")[:, :n_logits].ravel(), n_logits)
-        sections.add(rows("logit_hist").astype(np.uint32).ravel(), n_bins)
+        sections.add(rows("logit_hist").astype(of_tokens).ravel(), n_bins)
     if n_inputs:
-        sections.add(rows("input_id")[:, :n_inputs].astype(np.uint32).ravel(), n_inputs)
+        sections.add(rows("input_id")[:, :n_inputs].astype(of_tokens).ravel(), n_inputs)
         sections.add(rows("input")[:, :n_inputs].ravel(), n_inputs)
     sections.add(neighbours[near], near.sum(1))
     sections.add(rows("neighbour_cosine")[near], near.sum(1))
@@ -95,67 +105,99 @@ LISTS = ("top", "distinct", *(f"interval {number}" for number in range(INTERVALS
 
 def examples(evidence: ArrayFile, first: int, stop: int) -> Iterator[bytes]:
     """Examples.packed of some latents."""
-    n = stop - first
-    wide = int(evidence.about["context_length"]) > 255
-    many = int(evidence.about["tokens"]) >= MANY
-    position_type, count_type = (np.uint16 if wide else np.uint8), (np.float64 if many else np.uint32)
-
+    n, about = stop - first, evidence.about
+    flags = np.zeros(n, np.int64)
+    flags |= examples_form.POSITIONS * (about["context_length"] > 255)
+    flags |= examples_form.CONTEXTS * (about["contexts"] > NARROW)
+    position_kind = examples_form.kind_of(examples_form.POSITIONS, flags[0])
     starts = np.asarray(evidence["example_start"][first : stop + 1])
     n_examples = np.diff(starts)
     context = np.asarray(evidence["example_context"][starts[0] : starts[-1]])
-    firing_starts = np.asarray(evidence["firing_start"][starts[0] : starts[-1] + 1])
-    n_firings = np.diff(firing_starts)
-    position = np.asarray(evidence["firing_position"][firing_starts[0] : firing_starts[-1]])
-    act = np.maximum(np.asarray(evidence["firing_act"][firing_starts[0] : firing_starts[-1]]), 0)
-    peaks = _largest(act, n_firings)
-    of_peak = np.repeat(peaks, n_firings)
-    fraction = np.rint(act / np.where(of_peak > 0, of_peak, 1) * 65_535).astype(np.uint16)
-    fraction[(fraction == 0) & (act > 0)] = 1  # the weakest still fires
-    owner = np.repeat(np.arange(n), n_examples)
-    key = (owner.astype(np.int64) << 32) | context
-
+    key = (np.repeat(np.arange(n, dtype=np.int64), n_examples) << 32) | context
     item_example, item_position, counts = _items(evidence, first, stop, key, starts)
-    pre_acts = np.asarray(evidence["near_pre_act"][first:stop])
+    items = np.zeros(len(item_example), [("example", np.uint8), ("position", position_kind)])
+    items["example"], items["position"] = item_example, item_position
     near = np.asarray(evidence["near_context"][first:stop]) >= 0
-
-    hist = np.asarray(evidence["hist_start"][first : stop + 1])
-    some = slice(int(hist[0]), int(hist[-1]))
-    n_bins = np.diff(hist)
-    cofire = np.asarray(evidence["cofire"][first:stop])
+    firings = _Firings(evidence, starts)
+    bars = _Bars(evidence, first, stop)
+    cofire, cofire_n, phi = (np.asarray(evidence[name][first:stop]) for name in ("cofire", "cofire_n", "cofire_phi"))
     together = cofire >= 0
+    many = about["tokens"] >= NARROW**2
+    large = np.maximum(bars.largest_count, cofire_n.max(1, initial=0)) >= NARROW
+    flags |= examples_form.MANY if many else examples_form.COUNTS * large
+    flags |= examples_form.BINS * (bars.span > 255)
     n_neurons = evidence["correlated_neuron"].shape[1] if "correlated_neuron" in evidence else 0
+    heads = _heads(evidence, first, stop, bars.lowest)
+    heads["flags"], heads["counts"], heads["examples"], heads["bins"] = flags, counts, n_examples, bars.n
+    heads["together"], heads["neurons"] = together.sum(1), n_neurons
+    how_many = (examples_form.MANY, np.ones(n, bool)) if many else (examples_form.COUNTS, large)
 
     sections = Sections(n)
-    sections.add(_heads(evidence, first, stop, n_examples, n_bins, together.sum(1), n_neurons, counts, wide, many), 1)
-    n_items = counts.sum(1)
-    items = np.zeros(len(item_example), [("example", np.uint8), ("position", position_type)])
-    items["example"], items["position"] = item_example, item_position
-    sections.add(items, n_items)
-    sections.add(pre_acts[near], near.sum(1))
-    sections.add(context, n_examples)
-    sections.add(peaks, n_examples)
-    sections.add(n_firings.astype(position_type), n_examples)
-    per_feature = np.diff(firing_starts[starts - starts[0]])
-    sections.add(position.astype(position_type), per_feature)
-    sections.add(fraction, per_feature)
-    sections.add(np.asarray(evidence["hist_bin"][some]), n_bins)
-    sections.add(np.asarray(evidence["hist_n_fired"][some]).astype(count_type), n_bins)
-    sections.add(np.asarray(evidence["hist_sum_act"][some]).astype(np.float32), n_bins)
+    sections.add(heads, 1)
+    sections.add(items, counts.sum(1))
+    sections.add(np.asarray(evidence["near_pre_act"][first:stop])[near], near.sum(1))
+    sections.add_fitting(context, n_examples, examples_form.CONTEXTS, flags & examples_form.CONTEXTS > 0)
+    sections.add(firings.peaks, n_examples)
+    sections.add(firings.n.astype(position_kind), n_examples)
+    sections.add(firings.positions.astype(position_kind), firings.of_feature)
+    sections.add(firings.fractions, firings.of_feature - firings.peaks_of_feature)
+    sections.add_fitting(bars.distance, bars.n, examples_form.BINS, flags & examples_form.BINS > 0)
+    sections.add_fitting(bars.n_fired, bars.n, *how_many)
+    sections.add(bars.mean, bars.n)
     sections.add(cofire[together], together.sum(1))
-    sections.add(np.asarray(evidence["cofire_n"][first:stop])[together].astype(count_type), together.sum(1))
-    sections.add(np.asarray(evidence["cofire_phi"][first:stop])[together], together.sum(1))
+    sections.add_fitting(cofire_n[together], together.sum(1), *how_many)
+    sections.add(phi[together], together.sum(1))
     if n_neurons:
         sections.add(np.asarray(evidence["correlated_neuron"][first:stop]).ravel(), n_neurons)
         sections.add(np.asarray(evidence["correlated_pearson"][first:stop]).ravel(), n_neurons)
     return sections.joined()
 
 
-def _largest(act: Array, n_firings: Array) -> Array:
-    """Of each example the largest activation; 0 where nothing fires."""
-    ends = np.cumsum(n_firings)
-    padded = np.append(act, np.float32(0))
-    largest = np.maximum.reduceat(padded, np.minimum(ends - n_firings, len(act))) if len(ends) else padded[:0]
-    return np.where(n_firings > 0, largest, np.float32(0)).astype(np.float32)
+class _Firings:
+    """Of the examples of some latents, which begin at `starts`."""
+
+    def __init__(self, evidence: ArrayFile, starts: Array) -> None:
+        bounds = np.asarray(evidence["firing_start"][starts[0] : starts[-1] + 1])
+        some = slice(int(bounds[0]), int(bounds[-1]))
+        position = np.asarray(evidence["firing_position"][some])
+        act = np.maximum(np.asarray(evidence["firing_act"][some]), 0)
+        self.n = np.diff(bounds)
+        fires, begins = self.n > 0, bounds[:-1] - bounds[0]
+        self.peaks = np.zeros(len(self.n), np.float32)
+        self.peaks[fires] = np.maximum.reduceat(act, begins[fires]) if len(act) else 0
+        self.of_feature = np.diff(bounds[starts - starts[0]])
+        self.peaks_of_feature = np.diff(np.concatenate([[0], np.cumsum(fires)])[starts - starts[0]])
+
+        of_peak, example = np.repeat(self.peaks, self.n), np.repeat(np.arange(len(self.n)), self.n)
+        at_peak = np.flatnonzero(act == of_peak)
+        at_peak = at_peak[np.diff(example[at_peak], prepend=-1) > 0]  # the first of each example
+        others, after_first = np.ones(len(act), bool), np.ones(len(act), bool)
+        others[at_peak], after_first[begins[fires]] = False, False
+        self.positions = np.empty_like(position)
+        self.positions[begins[fires]], self.positions[after_first] = position[at_peak], position[others]
+        act, of_peak = act[others], of_peak[others]
+        self.fractions = np.rint(act / np.where(of_peak > 0, of_peak, 1) * examples_form.PARTS).astype(np.uint16)
+        self.fractions[(self.fractions == 0) & (act > 0)] = 1  # the weakest still fires
+
+
+class _Bars:
+    """The histograms of some latents."""
+
+    def __init__(self, evidence: ArrayFile, first: int, stop: int) -> None:
+        bounds = np.asarray(evidence["hist_start"][first : stop + 1])
+        some = slice(int(bounds[0]), int(bounds[-1]))
+        bins = np.asarray(evidence["hist_bin"][some]).astype(np.int32)
+        self.n, self.n_fired = np.diff(bounds), np.asarray(evidence["hist_n_fired"][some])
+        there, begins = self.n > 0, bounds[:-1][self.n > 0] - bounds[0]
+        self.lowest, self.span, self.largest_count = (np.zeros(stop - first, np.int64) for _ in range(3))
+        if len(bins):
+            self.lowest[there] = bins[begins]
+            self.span[there] = np.maximum.reduceat(bins, begins) - bins[begins]
+            self.largest_count[there] = np.maximum.reduceat(self.n_fired, begins)
+        self.distance = bins - np.repeat(self.lowest, self.n)
+        low, high = ((each << examples_form.SHIFT).view(np.float32).astype(np.float64) for each in (bins, bins + 1))
+        within = (np.asarray(evidence["hist_sum_act"][some]) / self.n_fired - low) / (high - low)
+        self.mean = np.rint(np.clip(within, 0, 1) * examples_form.PARTS).astype(np.uint16)
 
 
 def _items(evidence: ArrayFile, first: int, stop: int, key: Array, starts: Array) -> tuple[Array, Array, Array]:
@@ -176,28 +218,14 @@ def _items(evidence: ArrayFile, first: int, stop: int, key: Array, starts: Array
     return example.astype(np.uint8), position[there], counts
 
 
-def _heads(
-    evidence: ArrayFile,
-    first: int,
-    stop: int,
-    n_examples: Array,
-    n_bins: Array,
-    n_together: Array,
-    n_neurons: int,
-    counts: Array,
-    wide: bool,
-    many: bool,
-) -> Array:
+def _heads(evidence: ArrayFile, first: int, stop: int, lowest: Array) -> Array:
     kinds = [
         ("version", "u1"), ("flags", "u1"), ("examples", "u1"), ("bins", "<u2"), ("together", "u1"), ("neurons", "u1"),
-        ("counts", "u1", (9,)), ("edges", "<i2", (INTERVALS - 1,)),
+        ("counts", "u1", (9,)), ("lowest", "<i2"), ("edges", "<i2", (INTERVALS - 1,)),
     ]  # fmt: skip
     heads = np.zeros(stop - first, kinds)
     assert heads.dtype.itemsize == examples_form.HEAD.size
-    heads["version"] = examples_form.VERSION
-    heads["flags"] = examples_form.WIDE * wide | examples_form.MANY * many
-    heads["examples"], heads["bins"], heads["together"] = n_examples, n_bins, n_together
-    heads["neurons"], heads["counts"] = n_neurons, counts
     edges = np.asarray(evidence["interval_edge"][first:stop, 1:-1]).astype(np.float32)
+    heads["version"], heads["lowest"] = examples_form.VERSION, lowest
     heads["edges"] = edges.copy().view(np.int32) >> examples_form.SHIFT
     return heads

@@ -14,7 +14,7 @@ from sae_core.array_files import write_arrays
 from sae_core.evidence import FIRST_BIN, LAST_BIN, SHIFT, bin_edge
 
 WIDTHS = {"top": 20, "distinct": 20, "strip": 10}
-N_VOCAB, N_NEURONS = 70_000, 99
+N_NEURONS = 99
 Place = tuple[int, int]  # context, position
 Pairs = list[tuple[int, float]]
 
@@ -54,6 +54,7 @@ class Shape:
     lens: bool = True
     inputs: bool = True
     neurons: bool = False
+    n_vocab: int = 50_257
 
 
 def single(value: float) -> float:
@@ -102,14 +103,14 @@ def _latent(rng: random.Random, shape: Shape, number: int) -> Latent:
     if shape.neurons:
         latent.correlated, latent.aligned = _pairs(rng, N_NEURONS, 10), _pairs(rng, N_NEURONS, 10)
     if shape.inputs:
-        latent.inputs = _pairs(rng, N_VOCAB, 10)
+        latent.inputs = _pairs(rng, shape.n_vocab, 10)
     if shape.lens:
         moments = {name: single(rng.gauss(0, 3)) for name in ("std", "skew", "kurtosis", "low", "high")}
-        counts = [rng.randrange(N_VOCAB) for _ in range(32)]
+        counts = [0] * 30 + [shape.n_vocab - 7, 7]
         latent.lens = moments | {
             "histogram": counts,
-            "top": _pairs(rng, N_VOCAB, 20),
-            "bottom": _pairs(rng, N_VOCAB, 20),
+            "top": _pairs(rng, shape.n_vocab, 20),
+            "bottom": _pairs(rng, shape.n_vocab, 20),
         }
     return latent
 
@@ -119,18 +120,19 @@ def _acts(rng: random.Random, shape: Shape, scale: float) -> dict[int, float]:
     positions = {0, shape.length - 1, *rng.sample(range(shape.length), rng.choice([1, 6, 24]))}
     acts = {position: single((rng.random() + 0.1) * scale) for position in positions}
     if scale > 1e-30:
-        acts[0] = single(scale * 1e-7)
+        acts[0] = single(scale * rng.choice([1e-3, 1e-11]))
     return acts
 
 
 def _cut(rng: random.Random, latent: Latent, every: list[Place]) -> None:
     """A histogram of all that fires, and intervals that begin at four of its bins."""
+    often = rng.choice([1, 70_000])  # as if the text were that much longer
     bins: dict[int, list[Place]] = {}
     for context, position in every:
         bins.setdefault(_bin(latent.acts[context][position]), []).append((context, position))
     for bin_, places in sorted(bins.items()):
         acts = [latent.acts[context][position] for context, position in places]
-        latent.histogram[bin_] = len(places), single(sum(acts))
+        latent.histogram[bin_] = len(places) * often, sum(acts) * often
     if not every:
         return
     highest = max(bins)

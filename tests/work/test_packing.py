@@ -17,6 +17,8 @@ SHAPES = {
     "longest of narrow positions": Shape(23, length=255),
     "wide positions": Shape(23, length=256),
     "long contexts": Shape(11, length=1500),
+    "many contexts": Shape(23, contexts=70_000),
+    "a large vocabulary": Shape(23, n_vocab=65_536),
     "neurons": Shape(23, neurons=True),
     "writes no logits": Shape(23, lens=False, inputs=False),
     "more than 32 bits of tokens": Shape(23, tokens=1 << 33),
@@ -36,6 +38,16 @@ def unpacked(shape: Shape, path: Path) -> list[tuple[Latent, Unpacked]]:
     file, latents = made(path / "evidence", shape, seed=1)
     rows = packing.examples(file, 0, shape.latents)
     return [(latent, examples_form.unpack(row, latent.maximum)) for latent, row in zip(latents, rows, strict=True)]
+
+
+def test_every_form_is_tried(tmp_path: Path) -> None:
+    """Narrow and wide, of positions, contexts, distances of bins, and counts."""
+    flags = set()
+    for name in SHAPES:
+        file, _ = made(tmp_path / "evidence", SHAPES[name], seed=1)
+        flags |= {row[1] for row in packing.examples(file, 0, SHAPES[name].latents)}
+    for flag in examples_form.KINDS:
+        assert {each & flag for each in flags} == {0, flag}
 
 
 def test_lists_are_as_they_were(shape: Shape, tmp_path: Path) -> None:
@@ -75,7 +87,12 @@ def test_each_context_is_there_once_though_in_several_lists(tmp_path: Path) -> N
 def test_intervals_share_out_the_histogram(shape: Shape, tmp_path: Path) -> None:
     for latent, found in unpacked(shape, tmp_path):
         bars = {examples_form.edge(bin_): each for bin_, each in latent.histogram.items()}
-        assert {bar.low: (bar.n_fired, bar.sum) for bar in found.histogram} == bars
+        assert [bar.low for bar in found.histogram] == sorted(bars)
+        for bar in found.histogram:
+            count, mass = bars[bar.low]
+            assert bar.n_fired == count
+            mean = min(max(mass / count, bar.low), bar.high)  # what lies beyond the bins counts as the last of them
+            assert bar.sum / count == pytest.approx(mean, rel=1e-6)
         assert all(low.high <= high.low for low, high in pairwise(found.histogram))
         if not latent.acts:
             assert found.intervals == []
@@ -86,7 +103,8 @@ def test_intervals_share_out_the_histogram(shape: Shape, tmp_path: Path) -> None
         for number, interval in enumerate(found.intervals):
             inside = [each for low, each in bars.items() if sum(low >= edge for edge in edges) == number]
             assert interval.n_fired == sum(count for count, _ in inside)
-            assert interval.sum == pytest.approx(sum(mass for _, mass in inside), rel=1e-12)
+            masses = [bar.sum for bar in found.histogram if sum(bar.low >= edge for edge in edges) == number]
+            assert interval.sum == pytest.approx(sum(masses), rel=1e-12)
 
 
 def test_what_fires_with_it_and_neurons(shape: Shape, tmp_path: Path) -> None:
