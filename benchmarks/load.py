@@ -188,7 +188,7 @@ def _add_block(writer: "_Arrays", rng: np.random.Generator, m: int, n: int, firi
         writer.add(f"logit_{side}", rng.random((m, LOGITS), np.float32))
     for name in ("std", "skew", "kurtosis", "low", "high"):
         writer.add(f"logit_{name}", rng.random(m, np.float32))
-    writer.add("logit_hist", rng.integers(0, 5000, (m, LOGIT_BINS)).astype(np.int32))
+    writer.add("logit_hist", rng.multinomial(N_VOCAB, np.full(LOGIT_BINS, 1 / LOGIT_BINS), m).astype(np.int32))
     writer.add("input_id", rng.integers(0, N_VOCAB, (m, 10)).astype(np.int32))
     writer.add("input", rng.random((m, 10), np.float32))
     writer.add("decoder_norm", rng.random(m, np.float32))

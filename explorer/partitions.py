@@ -21,9 +21,6 @@ OWNERS: dict[type[Model], str] = {
 }
 # How long taking away waits for whoever reads or loads, while all who come later wait for it.
 PATIENCE = "2s"
-# Up to three rows share a page; longer ones are kept beside it, in pieces that fill pages better. What is packed does
-# not become shorter by compressing it.
-STORAGE = sql.SQL("toast_tuple_target = 2700")
 
 
 def name(model: type[Model], owner: int) -> str:
@@ -34,12 +31,12 @@ def make(model: type[Model], owner: int) -> str:
     """An empty table, which nobody sees as a part of the whole yet."""
     table = name(model, owner)
     _execute(
-        sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) WITH ({})").format(
-            sql.Identifier(table), _parent(model), STORAGE
+        sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(
+            sql.Identifier(table), _parent(model)
         )
     )
     for field in model._meta.local_concrete_fields:
-        if field.get_internal_type() == "BinaryField":
+        if field.get_internal_type() == "BinaryField":  # what is packed does not become shorter by compressing it
             _execute(
                 sql.SQL("ALTER TABLE {} ALTER {} SET STORAGE EXTERNAL").format(
                     sql.Identifier(table), sql.Identifier(str(field.column))

@@ -84,13 +84,13 @@ def test_the_rest_is_spread_over_its_owners() -> None:
     rows = [document(owner, index) for owner in (8, 9) for index in range(4)]
     Document.objects.bulk_create(rows)
     Feature.objects.create(sae_id=3, index=0, decoder_norm=1.5, encoder_cosine=0.5, packed=b"\0\xff")
-    TokenIndex.objects.create(collection_id=4, token=5, features=[6, 7])
+    TokenIndex.objects.create(collection_id=4, block=5, packed=b"\0\xfe")
     before = set(Document.objects.values_list("corpus", "index", "name", "n_tokens"))
     partitions.spread()
     assert tables(Document) == {"explorer_document_rest", *(f"explorer_document_{owner}" for owner in (7, 8, 9))}
     assert set(Document.objects.values_list("corpus", "index", "name", "n_tokens")) == before
     assert bytes(Feature.objects.get(sae_id=3).packed) == b"\0\xff"
-    assert TokenIndex.objects.get(collection_id=4).features == [6, 7]
+    assert bytes(TokenIndex.objects.get(collection_id=4).packed) == b"\0\xfe"
     with connection.cursor() as cursor:
         for model in partitions.OWNERS:
             cursor.execute(f"SELECT count(*) FROM {model._meta.db_table}_rest")

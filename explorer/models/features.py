@@ -2,7 +2,6 @@
 filled by COPY before anybody sees it, and dropped whole."""
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -89,15 +88,15 @@ class TokenIndex(models.Model):
     """Which features fire most strongly on a token: those whose top examples peak there. A partition for each
     collection."""
 
-    pk = models.CompositePrimaryKey("collection_id", "token")
+    pk = models.CompositePrimaryKey("collection_id", "block")
     collection = models.ForeignKey(
         Collection, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
     )
-    token = models.IntegerField()
-    features = ArrayField(models.IntegerField())
+    block = models.IntegerField()  # of neighbouring tokens
+    packed = models.BinaryField()  # packed/token_index.py
 
     def __str__(self) -> str:
-        return f"features on token {self.token}"
+        return f"features on the tokens of block {self.block}"
 
 
 class Label(models.Model):

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from explorer.models import Activity, Collection, Corpus, Examples, Feature, Label, Sae
+from explorer.models import Activity, Collection, Corpus, Examples, Feature, Label, Sae, TokenIndex
 from explorer.packed import examples as examples_form
 from explorer.packed import feature as feature_form
+from explorer.packed import token_index as token_index_form
 from explorer.packed.examples import Bar as HistogramBar
 from explorer.packed.examples import Item, NearMiss, Unpacked
 from explorer.queries import contexts as context_queries
@@ -152,6 +153,13 @@ def _of_collection(collection: Collection, index: int) -> tuple[Activity | None,
 def newest_labels(sae: Sae, indexes: set[int]) -> dict[int, Label]:
     q = Label.objects.filter(sae=sae, index__in=indexes).order_by("index", "-pk").distinct("index")
     return {label.index: label for label in q}
+
+
+def features_on(collection: Collection, token: int) -> list[int]:
+    """The features whose strongest examples peak on a token."""
+    block = token // token_index_form.TOKENS
+    packed = TokenIndex.objects.filter(collection=collection, block=block).values_list("packed", flat=True).first()
+    return token_index_form.features_on(bytes(packed), token) if packed else []
 
 
 def features_around(sae: Sae, index: int) -> tuple[int | None, int | None]:

@@ -13,7 +13,6 @@ from psycopg import Copy, sql
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">II", 0, 0)
 TRAILER = struct.pack(">h", -1)
 CHUNK = 1 << 20
-INT4 = 23  # its number among PostgreSQL's types
 
 
 @contextmanager
@@ -60,10 +59,3 @@ def with_bytes(numbers: dict[str, NDArray[Any]], packed: Iterable[bytes | tuple[
             yield b"".join(held)
             held, room = [], CHUNK
     yield b"".join(held)
-
-
-def int_array(values: NDArray[np.int32]) -> bytes:
-    """An integer[] of one dimension."""
-    elements = np.zeros(len(values), [("length", ">i4"), ("value", ">i4")])
-    elements["length"], elements["value"] = 4, values
-    return struct.pack(">iiIii", 1, 0, INT4, len(values), 1) + elements.tobytes()

@@ -213,17 +213,17 @@ def _load_examples(collection: Collection, file: ArrayFile, on_rows: OnRows) -> 
 
 def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -> None:
     contexts = np.lib.format.open_memmap(artifacts.path(corpus.files["contexts.npy"]), mode="r")
-    with scratch() as folder, closing(Pairs(folder)) as pairs:
+    with scratch() as folder, closing(Pairs(folder, collection.sae.n_latents)) as pairs:
         for first, stop in _blocks(int(file.about["latents"])):
             context, position = (np.asarray(file[f"top_{each}"][first:stop]) for each in ("context", "position"))
             there = context >= 0
             features = np.broadcast_to(np.arange(first, stop)[:, None], context.shape)[there]
             pairs.add(np.asarray(contexts[context[there], position[there]]).astype(np.int64), features)
         table = partitions.make(TokenIndex, collection.pk)
-        with copying(table, ("collection_id", "token", "features")) as copy:
-            for tokens, features_of in pairs.rows():
-                numbers = {"collection_id": np.full(len(tokens), collection.pk, np.int64), "token": tokens}
-                for chunk in with_bytes(numbers, features_of):
+        with copying(table, ("collection_id", "block", "packed")) as copy:
+            for blocks, packed in pairs.rows():
+                numbers = {"collection_id": np.full(len(blocks), collection.pk, np.int64), "block": blocks}
+                for chunk in with_bytes(numbers, packed):
                     copy.write(chunk)
     partitions.index(TokenIndex, collection.pk)
 
