@@ -1,5 +1,6 @@
 """The devices that torch can compute on here, and how fast each is."""
 
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import torch
 
 from sae_core.errors import BadInput
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "can't start new thread")
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -70,7 +71,9 @@ def matmul_flops(device: str, size: int = 1024, seconds: float = 0.5) -> float:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether it is for want of memory, the device's or this machine's, that torch gave up."""
+    """Whether it is for want of memory, the device's or this machine's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)

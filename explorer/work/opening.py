@@ -141,22 +141,28 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except BadInput as error:
+        # A file that no memory is left to map is none that cannot be read.
+        if isinstance(error.__cause__, OSError) and out_of_memory(error.__cause__):
+            raise _no_memory(error.__cause__) from error
         raise Refused(str(error)) from error
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise Refused(f"The disk is full ({error}). Nothing was kept of this; make room and retry.") from error
     except OperationalError as error:
         if not isinstance(error.__cause__, DiskFull):
             raise
         raise Refused("PostgreSQL's disk is full. Nothing was kept of this; make room and retry.") from error
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+    except (OSError, RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise _no_memory(error) from error
+        if not isinstance(error, OSError) or error.errno not in NO_ROOM:
             raise
-        _lms.forget()
-        _saes.forget()
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise Refused(
-            f"There is not enough memory for this ({said}). Take fewer SAEs at once or shorter contexts, or a worker "
-            "that has more."
-        ) from error
+        raise Refused(f"The disk is full ({error}). Nothing was kept of this; make room and retry.") from error
+
+
+def _no_memory(error: BaseException) -> Refused:
+    """What was kept ready goes, so that there is more for the next."""
+    _lms.forget()
+    _saes.forget()
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return Refused(
+        f"There is not enough memory for this ({said}). Take fewer SAEs at once or shorter contexts, or a worker that "
+        "has more."
+    )

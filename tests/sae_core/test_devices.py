@@ -1,3 +1,8 @@
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +51,19 @@ def test_precisions_by_name_and_by_type() -> None:
     for wrong in ("int8", "half-ish", torch.int64):
         with pytest.raises(BadInput, match="expected one of float64, float32, bfloat16, float16"):
             devices.precision(wrong)
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [
+        (lambda: torch.empty(1 << 60), True),
+        (lambda: np.empty(1 << 60, np.uint8), True),
+        (lambda: mmap.mmap(-1, 1 << 62), True),
+        (lambda: torch.empty(2) @ torch.empty(3), False),
+        (lambda: Path("no/such/file").read_bytes(), False),
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(ask: Callable[[], object], expected: bool) -> None:
+    with pytest.raises((RuntimeError, MemoryError, OSError)) as caught:
+        ask()
+    assert devices.out_of_memory(caught.value) == expected

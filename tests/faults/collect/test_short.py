@@ -3,11 +3,12 @@
 import resource
 
 import psutil
+from django.conf import settings
 
 from explorer.actions import jobs
 from explorer.models import Artifact, Collection
 from explorer.models.jobs import JobState
-from tests.faults.collect.ground import PARTS, Ground, ended, holds, nothing_over, partitions
+from tests.faults.collect.ground import PARTS, Ground, ended, holds, in_the_midst, nothing_over, partitions
 from tests.processes import Process, Workers
 from tests.work.added import Added
 
@@ -49,13 +50,14 @@ def test_a_full_disk(workers: Workers, added: Added, ground: Ground) -> None:
 def test_want_of_memory(workers: Workers, added: Added, ground: Ground) -> None:
     """Fault 14: the job says so, the worker serves the next, and with memory again the job succeeds."""
     worker = workers.start()
-    limit(worker, resource.RLIMIT_AS, psutil.Process(worker.popen.pid).memory_info().vms + 24 * MIB)
     job = jobs.start("collect", added.arguments(parts=PARTS))
+    in_the_midst(job, whole=1)
+    limit(worker, resource.RLIMIT_AS, psutil.Process(worker.popen.pid).memory_info().vms - 4 * MIB)
     failed = ended(job)
     assert failed.state == JobState.FAILED
     assert "There is not enough memory for this" in failed.error
     assert list(job.children.filter(state=JobState.FAILED).values_list("failures", flat=True)) == [1]
-    nothing_over()
+    assert list(settings.PLACES.scratch.iterdir()) == []
 
     following = jobs.start("test_count", {"n": 3})
     assert ended(following).result == {"sum": 6}
