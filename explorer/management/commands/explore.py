@@ -60,13 +60,16 @@ class Command(BaseCommand):
         except embedded.CannotRun as why:
             raise CommandError(str(why)) from None
 
+    def _say(self, text: str, ending: str = "\n") -> None:
+        self.stderr.write(text, ending=ending)
+        self.stderr.flush()
+
     def _explore(self, arguments: dict[str, Any]) -> None:
-        with Follower(self.stderr.write) as follower:
+        with Follower(self._say) as follower:
             added = follower.follow(jobs.start("explore", arguments))
             if question := added.result.get("question"):
-                self.stderr.write(question)
-                better = input("[y/n] ").strip().lower().startswith("y")
-                added = follower.follow(jobs.start("explore", arguments | {"fit": "use" if better else "keep"}))
+                fit = "use" if follower.ask(question) else "keep"
+                added = follower.follow(jobs.start("explore", arguments | {"fit": fit}))
             self.stderr.write(added.text.rstrip())
             found = added.result
             if found["collect"]:
@@ -111,11 +114,12 @@ class Follower:
         self._keeper = Keeper()
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job")
         self._running: Future[None] | None = None
+        self._asking = False
 
     def __enter__(self) -> "Follower":
         for number in (signal.SIGINT, signal.SIGTERM):
             if threading.current_thread() is threading.main_thread():
-                signal.signal(number, lambda *_: self._keeper.stopping.set())
+                signal.signal(number, self._stop)
         self._keeper.start()
         return self
 
@@ -123,6 +127,23 @@ class Follower:
         self._keeper.stopping.set()
         self._threads.shutdown()
         self._keeper.end()
+
+    def _stop(self, *_: object) -> None:
+        self._keeper.stopping.set()
+        if self._asking:  # nobody looks at it while a line is waited for
+            raise KeyboardInterrupt
+
+    def ask(self, question: str) -> bool:
+        """Not on stdout, of which the last line is the page's address."""
+        self._say(question)
+        self._say("[y/n] ", ending="")
+        self._asking = True
+        try:
+            return sys.stdin.readline().strip().lower().startswith("y")
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Nothing was kept.") from None
+        finally:
+            self._asking = False
 
     def follow(self, job: Job) -> Job:
         """Until it has ended."""
