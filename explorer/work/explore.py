@@ -64,7 +64,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
     found: dict[str, Any] = {"sae": sae.slug, "corpus": corpus.slug, "measure": []}
     found["collect"] = start_reading(attempt, [sae], corpus, contexts=contexts)
     if sae.metrics is None:
-        measuring = {"sae": sae.pk, "corpus": corpus.pk}
+        measuring = {"sae": sae.pk, "corpus": corpus.pk, "contexts": contexts}
         found["measure"] = [start_or_find(attempt, "measure", measuring, after=BEHIND)]
     _forget_upload(attempt.job)
     return found

@@ -1,4 +1,7 @@
-"""How well an SAE stands in for what it reconstructs, kept with the SAE."""
+"""How well an SAE stands in for what it reconstructs, kept with the SAE.
+
+Arguments: `sae`; `corpus`; `contexts`, of how many it is collected, or all.
+"""
 
 from typing import Any
 
@@ -9,7 +12,7 @@ from explorer.work.attempt import Attempt, Refused
 from explorer.work.opening import corpus_of, lm_of, refusing, sae_of
 from sae_core import measure
 
-CONTEXTS = 1024  # drawn evenly from all
+CONTEXTS = 1024  # at most, drawn evenly
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
@@ -18,8 +21,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
     corpus = Corpus.objects.filter(pk=arguments["corpus"]).first()
     if sae is None or corpus is None:
         raise Refused("What was to be measured has been removed.")
-    wanted = min(arguments.get("contexts") or CONTEXTS, corpus.n_contexts)
-    chosen = np.arange(wanted) * corpus.n_contexts // wanted
+    collected = min(arguments.get("contexts") or corpus.n_contexts, corpus.n_contexts)
+    wanted = min(collected, CONTEXTS)
+    chosen = np.arange(wanted) * collected // wanted
     attempt.report(done=0, total=0, unit="contexts", message=sae.name)
     with refusing(), corpus_of(corpus) as opened:
         lm = lm_of(sae.lm)

@@ -10,7 +10,8 @@ from explorer.actions import jobs
 from explorer.actions.collections import remove_sae
 from explorer.models import Corpus, Sae
 from explorer.models.jobs import JobState
-from sae_core import build_corpus, measure
+from explorer.work import measure as measuring
+from sae_core import measure
 from tests.work.running import Shelf, found, run, work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,18 +22,19 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
 
 
-def test_it_is_what_sae_core_measures_on_contexts_drawn_evenly(shelf: Shelf, tmp_path: Path) -> None:
-    sae = Sae.objects.get(slug=found("explore", shelf.arguments())["sae"])
+@pytest.mark.parametrize(("of", "chosen"), [(None, [0, 2, 4, 6, 8, 10, 12]), (9, [0, 1, 2, 3, 5, 6, 7])])
+def test_it_is_what_sae_core_measures_on_contexts_drawn_evenly(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int | None, chosen: list[int]
+) -> None:
+    monkeypatch.setattr(measuring, "CONTEXTS", 7)
+    ids = np.random.default_rng(0).integers(3, 200, size=(15, 16))
+    np.save(tmp_path / "ids.npy", ids)
+    sae = Sae.objects.get(slug=found("explore", shelf.arguments(tokens=str(tmp_path / "ids.npy")))["sae"])
     corpus = Corpus.objects.get()
     assert sae.metrics is None
-    run("measure", {"sae": sae.pk, "corpus": corpus.pk, "contexts": 7})
+    run("measure", {"sae": sae.pk, "corpus": corpus.pk, "contexts": of})
 
-    opened = build_corpus([shelf.text], shelf.lm.tokenizer, tmp_path / "again", context_length=16)
-    n = opened.config.contexts
-    chosen = [n * step // 7 for step in range(7)]
-    expected = measure(
-        shelf.lm, shelf.sae, np.asarray(opened.contexts[chosen]), lengths=np.asarray(opened.lengths[chosen])
-    )
+    expected = measure(shelf.lm, shelf.sae, ids[chosen])
     sae.refresh_from_db()
     assert sae.metrics == json.loads(json.dumps(expected.to_json())) | {"corpus": corpus.slug}
 
