@@ -12,6 +12,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("time", "memory", "growth", "shared"), nargs="+")
     given = parser.parse_args()
     load, on = machine.OtherLoad(), machine.describe()
-    parts = {
+    parts: dict[str, Callable[[], Any]] = {
         "time": lambda: _times(given.rounds),
         "memory": _memory,
         "growth": _growth,
@@ -47,7 +48,8 @@ def main() -> int:
 
 
 def _times(rounds: int) -> list[dict[str, Any]]:
-    lm, contexts, found = make_lm(), make_contexts(TOKENS), []
+    lm, contexts = make_lm(), make_contexts(TOKENS)
+    found: list[dict[str, Any]] = []
     print(f"{'':<14}{'bare, s':>9}{'pass, s':>9}{'whole, s':>9}{'pass/bare':>11}{'bar':>6}{'whole/bare':>12}{'bar':>6}")
     for family, n_latents in CASES:
         sae = make_sae(lm, contexts, family, n_latents)

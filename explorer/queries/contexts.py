@@ -27,8 +27,8 @@ class ContextText:
 
     def piece_at(self, position: int) -> Piece | None:
         """Of the document that a token comes from; a bos, and a separator, go with the tokens beside them."""
-        first, *others = self.pieces or [None]
-        return [first, *(piece for piece in others if piece and piece.position <= position)][-1]
+        begun = [piece for piece in self.pieces if piece.position <= position]
+        return begun[-1] if begun else next(iter(self.pieces), None)
 
 
 def contexts(corpus: Corpus, numbers: Iterable[int]) -> dict[int, ContextText]:
