@@ -141,8 +141,9 @@ def _evidence(folder: Path, n: int, firings: int) -> Path:
 
 def _add_block(writer: "_Arrays", rng: np.random.Generator, m: int, n: int, firings: int) -> None:
     """What evidence holds of m features, drawn; each has 70 examples, of which lists share some."""
-    contexts = np.sort(rng.permuted(np.tile(np.arange(0, CONTEXTS, 4), (m, 1)), axis=1)[:, :70], axis=1)  # distinct
-    positions = np.sort(rng.permuted(np.tile(np.arange(LENGTH, dtype=np.uint16), (m * 70, 1)), axis=1)[:, :firings])
+    contexts = rng.integers(1, CONTEXTS // 70, (m, 70)).cumsum(1)  # rising
+    gaps = rng.integers(1, LENGTH // firings + 1, (m * 70, firings), np.uint16)
+    positions = gaps.cumsum(1, dtype=np.uint16) - np.uint16(1)
     acts = rng.gamma(2, 1, positions.shape).astype(np.float32) + np.float32(0.1)
     acts[np.arange(m * 70) % 70 >= 65] = 0  # near misses
     peaks, at = acts.max(1).reshape(m, 70), positions[np.arange(len(acts)), acts.argmax(1)].reshape(m, 70)

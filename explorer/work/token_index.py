@@ -20,7 +20,8 @@ class Pairs:
         self._files = [tempfile.TemporaryFile(dir=folder) for _ in range(BUCKETS)]  # noqa: SIM115  closed below
 
     def add(self, tokens: NDArray[np.int64], features: NDArray[np.int64]) -> None:
-        pairs = np.unique((tokens << 32) | features)
+        pairs = np.sort((tokens << 32) | features)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # what several examples of a feature say
         bucket = (pairs >> 32) // TOKENS % BUCKETS
         order = np.argsort(bucket, kind="stable")
         bounds = np.searchsorted(bucket[order], np.arange(BUCKETS + 1))
