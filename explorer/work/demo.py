@@ -22,7 +22,7 @@ class Group(NamedTuple):
 
 # The first is small, and reads but some of the text at first, so that there is soon something to look at.
 GROUPS = (
-    Group("one-layer", ("one-layer-relu-512",), contexts=2048),
+    Group("one-layer", ("one-layer-relu-512",), contexts=1024),
     Group(
         "one-layer",
         ("one-layer-relu-512", "one-layer-relu-2048", "one-layer-relu-4096", "one-layer-relu-4096-seed1"),

@@ -50,8 +50,8 @@ class Neurons:
     def add(self, firings: Firings, x: Tensor, keep: Tensor) -> None:
         """x (n, d), keep (n)"""
         kept = x[keep]
-        self.sums += kept.double().sum(0).numpy(force=True)
-        self.squares += kept.double().square().sum(0).numpy(force=True)
+        self.sums += kept.sum(0, dtype=torch.float64).numpy(force=True)
+        self.squares += kept.square().sum(0, dtype=torch.float64).numpy(force=True)
         order = stable_order(firings.latent)
         bounds = np.searchsorted(firings.latent[order], np.arange(len(self.products) + 1))
         if len(order):
