@@ -97,7 +97,7 @@ def spread() -> None:
     for model, owner_column in OWNERS.items():
         rest, column = sql.Identifier(f"{model._meta.db_table}_rest"), sql.Identifier(owner_column)
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("SELECT DISTINCT {} FROM {} ORDER BY 1").format(column, rest))  # type: ignore[arg-type]
+            cursor.execute(sql.SQL("SELECT DISTINCT {} FROM {} ORDER BY 1").format(column, rest))
             owners = [owner for (owner,) in cursor.fetchall()]
         columns = sql.SQL(", ").join(
             sql.Identifier(str(field.column)) for field in model._meta.local_concrete_fields if field.column
@@ -121,4 +121,4 @@ def _parent(model: type[Model]) -> sql.Identifier:
 
 def _execute(statement: sql.Composed) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement)  # type: ignore[arg-type]
+        cursor.execute(statement)

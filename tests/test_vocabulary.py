@@ -27,7 +27,7 @@ def test_an_lms_is_read_from_its_artifact() -> None:
     kept = artifacts.put(io.BytesIO(vocabulary.write([b"a", b"<s>"], {1})), name="vocabulary")
     lm = LanguageModel(vocabulary=kept)
     found = vocabulary.of(lm)
-    assert (list(found._tokens), found._special) == ([b"a", b"<s>"], {1})
+    assert (list(found._tokens), found._special) == ([b"a", b"<s>"], frozenset({1}))
     artifacts.remove(kept)
     assert vocabulary.of(lm) is found, "what is read once is kept"
 

@@ -26,7 +26,7 @@ VERSION = 1
 HEAD = struct.Struct("<BBBHBB9B5h")
 # By the flags: which is the narrow form, and which the wide.
 POSITIONS, CONTEXTS, BINS, COUNTS, MANY = 1, 2, 4, 8, 16
-KINDS = {POSITIONS: "BH", CONTEXTS: "Hi", BINS: "BH", COUNTS: "HI", MANY: "Hd"}
+KINDS = {POSITIONS: ("B", "H"), CONTEXTS: ("H", "i"), BINS: ("B", "H"), COUNTS: ("H", "I"), MANY: ("H", "d")}
 PARTS = 65_535  # of a peak, or of a bin
 INTERVALS = 5
 SHIFT = 20  # as sae_core.evidence cuts its bins: the first bits of a float32

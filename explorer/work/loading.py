@@ -130,7 +130,7 @@ def _hold(sae: Sae, corpus: Corpus) -> None:
     with connection.cursor() as cursor:
         for row in (sae, corpus):
             statement = sql.SQL("SELECT 1 FROM {} WHERE id = {} FOR KEY SHARE")
-            cursor.execute(statement.format(sql.Identifier(row._meta.db_table), sql.Literal(row.pk)))  # type: ignore[arg-type]
+            cursor.execute(statement.format(sql.Identifier(row._meta.db_table), sql.Literal(row.pk)))
             if cursor.fetchone() is None:
                 raise Removed(f"{row} has been removed.")
     partitions.alone(Feature, sae.pk)
@@ -222,8 +222,8 @@ def _load_token_index(collection: Collection, corpus: Corpus, file: ArrayFile) -
         table = partitions.make(TokenIndex, collection.pk)
         with copying(table, ("collection_id", "block", "packed")) as copy:
             for blocks, packed in pairs.rows():
-                numbers = {"collection_id": np.full(len(blocks), collection.pk, np.int64), "block": blocks}
-                for chunk in with_bytes(numbers, packed):
+                owners = np.full(len(blocks), collection.pk, np.int64)
+                for chunk in with_bytes({"collection_id": owners, "block": blocks}, packed):
                     copy.write(chunk)
     partitions.index(TokenIndex, collection.pk)
 

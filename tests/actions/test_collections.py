@@ -96,7 +96,7 @@ def test_an_lm_goes_with_all_that_is_its_own(
     with django_capture_on_commit_callbacks(execute=True):
         remove_lm(explored.sae.lm_id)
     for model in (LanguageModel, Sae, Collection, Label):
-        assert not model.objects.exists()  # type: ignore[attr-defined]
+        assert not model.objects.exists()
     assert set(Artifact.objects.values_list("pk", flat=True)) == set(explored.corpus.files.values())
     kept = {path.name for path in settings.PLACES.artifacts.rglob("*") if path.is_file()}
     assert kept & {weights.pk, explored.collection.evidence_id} == set()

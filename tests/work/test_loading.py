@@ -216,7 +216,7 @@ def test_a_corpus_goes_with_all_that_was_collected_over_it(
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
         remove_corpus(small.corpus.pk)
     for model in (Corpus, Context, Document, Collection, Examples, Activity, TokenIndex):
-        assert not model.objects.exists()  # type: ignore[attr-defined]
+        assert not model.objects.exists()
     assert not Artifact.objects.filter(pk__in=files).exists()
     assert not files & {path.name for path in artifact_paths()}
 

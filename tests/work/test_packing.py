@@ -79,9 +79,9 @@ def test_each_example_is_all_that_fires_in_its_context(shape: Shape, tmp_path: P
 
 def test_each_context_is_there_once_though_in_several_lists(tmp_path: Path) -> None:
     for latent, found in unpacked(Shape(40), tmp_path):
-        lists = [found.top, found.distinct, found.strip, found.near_misses, *(each.items for each in found.intervals)]
-        examples = {id(item.example): item.example for items in lists for item in items}
-        assert sorted(each.context for each in examples.values()) == latent.contexts
+        items = chain(found.top, found.distinct, found.strip, *(each.items for each in found.intervals))
+        examples = [item.example for item in items] + [near.example for near in found.near_misses]
+        assert sorted({id(each): each.context for each in examples}.values()) == latent.contexts
 
 
 def test_intervals_share_out_the_histogram(shape: Shape, tmp_path: Path) -> None:
