@@ -152,10 +152,9 @@ class Forward:
         return passed
 
     def _refuse(self, batch: Batch, hookpoint: str, x: Tensor) -> None:
-        """What does not count may be anything."""
+        """What does not count may be anything: it is encoded, and then left out."""
         kept = x[batch.keep]
         if finite(kept):
-            x[~batch.keep] = 0
             return
         found = not_finite(kept)
         row, position = batch.keep.nonzero()[found.first].tolist()

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from sae_core.array_files import ArrayFile
+from sae_core.attached import Attached
 from sae_core.collect import CollectConfig, collect_part, finish
+from sae_core.collecting.passing import Reader, Text, read_text
+from sae_core.collecting.spill import Spill
 from sae_core.config import Family
 from sae_core.errors import BadInput
 from sae_core.lm import Lm
@@ -222,6 +225,15 @@ def test_steps_are_told_and_any_may_end_the_rest(tmp_path: Path, in_small_pieces
             finish(lm, sae, [part], out, contexts=ids, on_step=end)
         assert sorted(each.name for each in tmp_path.iterdir()) == ["evidence", "part"]
         assert out.read_bytes() == before
+
+
+def test_what_fails_beside_the_last_forward_is_not_lost(tmp_path: Path) -> None:
+    lm, sae, ids = small_lm(), made_sae(), texts()
+    spill = Spill(tmp_path, tmp_path / "part")
+    reader = Reader(Attached(lm, sae), LENGTH, 6, spill, neurons=False)
+    spill.close()
+    with pytest.raises(ValueError, match="closed file"):
+        read_text(lm, [reader], Text(ids, None, (), CONTEXTS, lm.device), 0, CONTEXTS)
 
 
 # --- too little memory
