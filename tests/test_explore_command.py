@@ -103,6 +103,7 @@ def test_ctrl_c_leaves_a_job_that_a_worker_can_take(given: Given, broker_url: No
     assert not Collection.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "centred"), [("y", True), ("n", False)])
 def test_it_asks_on_a_terminal(broker_url: None, tmp_path: Path, answer: str, centred: bool) -> None:
     """The SAE was trained on centred activations, and its files do not say so."""

@@ -14,7 +14,7 @@ from sae_core import CollectConfig, collect_evidence, load_lm, load_sae, open_co
 from tests.sae_core import small_lms
 from tests.work.added import EARLY, LENGTH, Added, Given, add, give
 from tests.work.collected import HOOKPOINT, small_sae
-from tests.work.running import run, work_off
+from tests.work.running import found, run, work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BATCH = CollectConfig().batch(LENGTH)
@@ -46,15 +46,13 @@ def parts_kept() -> set[str]:
 
 def test_saes_that_share_a_forward_are_as_if_each_had_its_own(added: Added) -> None:
     assert [sae.hookpoint for sae in added.saes] == [HOOKPOINT, EARLY]
-    together = run("collect", added.arguments(parts=3))
-    assert together.state == JobState.DONE, together.error
-    assert [each["sae"] for each in together.result["collections"]] == ["late", "early"]
-    found = evidence()
+    together = found("collect", added.arguments(parts=3))
+    assert [each["sae"] for each in together["collections"]] == ["late", "early"]
+    expected = evidence()
     for sae in added.saes:
-        alone = run("collect", added.arguments(parts=3) | {"saes": [sae.pk]})
-        assert alone.state == JobState.DONE, alone.error
+        assert found("collect", added.arguments(parts=3) | {"saes": [sae.pk]})
     assert Collection.objects.count() == 2
-    assert evidence() == found
+    assert evidence() == expected
     assert parts_kept() == set()
 
 
@@ -63,8 +61,8 @@ def test_the_evidence_is_that_of_one_pass(added: Added, given: Given, tmp_path: 
     lm, corpus = load_lm(given.lm), open_corpus(given.corpus)
     for name, sha256 in evidence().items():
         out = tmp_path / name
-        options = {"lengths": corpus.lengths, "pieces": corpus.pieces}
-        collect_evidence(lm, [load_sae(given.sae(name))], corpus.contexts, [out], **options)
+        sae = load_sae(given.sae(name))
+        collect_evidence(lm, [sae], corpus.contexts, [out], lengths=corpus.lengths, pieces=corpus.pieces)
         with out.open("rb") as file:
             assert artifacts.digest(file)[0] == sha256
 

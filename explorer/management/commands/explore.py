@@ -67,11 +67,12 @@ class Command(BaseCommand):
     def _explore(self, arguments: dict[str, Any]) -> None:
         with Follower(self._say) as follower:
             added = follower.follow(jobs.start("explore", arguments))
-            if question := added.result.get("question"):
+            found: dict[str, Any] = added.result or {}
+            if question := found.get("question"):
                 fit = "use" if follower.ask(question) else "keep"
                 added = follower.follow(jobs.start("explore", arguments | {"fit": fit}))
+                found = added.result or {}
             self.stderr.write(added.text.rstrip())
-            found = added.result
             if found["collect"]:
                 follower.follow(Job.objects.get(pk=found["collect"]))
             # What it scores takes a while, and there is all to look at without.

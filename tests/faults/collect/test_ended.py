@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from explorer.actions import attempts, collections, jobs
 from explorer.models import Artifact, Collection, Job
@@ -82,6 +83,7 @@ def test_what_is_taken_away_is_not_collected(workers: Workers, added: Added) -> 
     nothing_over()
 
 
+@pytest.mark.slow
 def test_two_at_once_of_the_same(workers: Workers, added: Added, ground: Ground) -> None:
     """Two workers, two jobs: one collection, whichever is the last."""
     both = [workers.start(wait=False) for _ in range(2)]
@@ -91,6 +93,7 @@ def test_two_at_once_of_the_same(workers: Workers, added: Added, ground: Ground)
     holds(first, ground.evidence)
 
 
+@pytest.mark.slow
 def test_a_long_load_keeps_its_lease_and_holds_up_no_page(workers: Workers, added: Added) -> None:
     """The older collection is there until the new one is, whole; nobody takes the job for dead."""
     workers.start()
@@ -98,7 +101,8 @@ def test_a_long_load_keeps_its_lease_and_holds_up_no_page(workers: Workers, adde
     old = Collection.objects.get()
     job = jobs.start("collect", added.arguments(**FEW))
     with in_the_midst_of_loading():
-        lease = Job.objects.get(pk=job.pk).lease_until
+        lease = Job.objects.values_list("lease_until", flat=True).get(pk=job.pk)
+        assert lease
         sae = library.sae(added.saes[0].slug)
         assert sae
         page = features.feature(sae, 5)

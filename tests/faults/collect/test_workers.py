@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from django.conf import settings
 
 from explorer import doorbell
@@ -29,6 +30,7 @@ def test_another_worker_goes_on_from_the_last_whole_part(workers: Workers, added
     assert attempts_of(job) == {part: 2 if part in at_work else 1 for part in attempts_of(job)}
 
 
+@pytest.mark.slow
 def test_two_workers_and_messages_that_come_twice(workers: Workers, added: Added, ground: Ground) -> None:
     """Fault 2: each part is read once, and what two have read is what one would have."""
     both = [workers.start(wait=False) for _ in range(2)]
