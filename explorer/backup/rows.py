@@ -47,6 +47,13 @@ class Tally:
         return self._hash.hexdigest()
 
 
+def keep(cursor: "CursorWrapper", tables: Iterable[str]) -> None:
+    """Before anything is read in a transaction: a partition that is dropped is gone for whoever had yet to read it, as
+    of whatever moment they see the rest."""
+    for table in tables:
+        cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(table)))
+
+
 def settle(cursor: "CursorWrapper") -> None:
     """For the transaction that copies."""
     for name, value in PLAIN_VALUES.items():

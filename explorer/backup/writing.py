@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from explorer import __version__, artifacts
+from explorer import __version__, artifacts, partitions
 from explorer.backup import Failed, Summary, archive, counted, in_words, rows, schema
 from explorer.backup.manifest import NAME, SECRET_KEY, ArtifactFile, Manifest, Migration, TableRows
 from explorer.models import Artifact
@@ -78,8 +78,10 @@ def _write_rows(
     writer: archive.Writer, folder: Path, say: Say
 ) -> tuple[frozenset[Migration], tuple[TableRows, ...], tuple[ArtifactFile, ...]]:
     """All as of one moment, however long it takes."""
+    parted = partitions.tables()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        rows.keep(cursor, parted)
         rows.settle(cursor)
         loader = MigrationLoader(connection)
         migrations = _applied(loader)

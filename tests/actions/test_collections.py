@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 
 from explorer import artifacts, partitions
 from explorer.actions.collections import remove_collection, remove_corpus, remove_lm, remove_sae
+from explorer.backup import archive, writing
 from explorer.models import Artifact, Collection, Label, LanguageModel, Sae
 from explorer.queries import library
 from explorer.queries.features import feature
@@ -198,6 +199,29 @@ def test_what_is_read_all_the_time_stays(
             load.result()
     assert Collection.objects.get() == explored.collection
     assert partitions_there() == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_backed_up_is_whole(
+    explored: Explored, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables come one after the other, and somebody would remove it after the first."""
+    monkeypatch.setattr(partitions, "PATIENCE", "50ms")
+    removed = []
+
+    def say(_: str) -> None:
+        if not removed:
+            removed.append(elsewhere(remove_sae, explored.sae.pk).exception())
+
+    with archive.written(tmp_path / "backup") as writer:
+        _, tables, _ = writing._write_rows(writer, tmp_path, say)
+    (refused,) = removed
+    assert refused
+    assert isinstance(refused.__cause__, LockNotAvailable)
+    n = {each.table: each.rows for each in tables}
+    assert n["explorer_collection"] == 1
+    assert n["explorer_activity"] == n["explorer_examples"] == n["explorer_feature"] == explored.sae.n_latents
+    remove_sae(explored.sae.pk)
 
 
 @pytest.mark.django_db(transaction=True)
