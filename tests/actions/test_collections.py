@@ -207,7 +207,7 @@ def test_what_is_backed_up_is_whole(
 ) -> None:
     """Its tables come one after the other, and somebody would remove it after the first."""
     monkeypatch.setattr(partitions, "PATIENCE", "50ms")
-    removed = []
+    removed: list[BaseException | None] = []
 
     def say(_: str) -> None:
         if not removed:
