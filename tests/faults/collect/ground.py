@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 
 from explorer import artifacts
 from explorer.models import Artifact, Collection, Job
@@ -14,7 +15,7 @@ from sae_core import CollectConfig, collect_part, finish, load_lm, load_sae, ope
 from tests.processes import until
 from tests.work.added import LENGTH, Given, give
 
-PARTS, BATCHES, LATENTS = 6, 12, 1000  # a part takes about a second
+PARTS, BATCHES, LATENTS = 6, 24, 1000  # a part takes about a second
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,10 @@ def ended(job: Job, within: float = 90) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def in_the_midst(job: Job, whole: int = 2) -> set[int]:
-    """Waits until some parts are done and one is at work, after its first batch; which one that is."""
-    running = job.children.filter(state=JobState.RUNNING, done__gt=0)
+def in_the_midst(job: Job, whole: int = 2) -> None:
+    """Waits until some parts are done and one is at work, between its batches."""
+    running = job.children.filter(state=JobState.RUNNING, done__gt=0, done__lt=F("total"))
     until(lambda: job.children.filter(state=JobState.DONE).count() >= whole and running.exists(), within=90)
-    return set(running.values_list("pk", flat=True))
 
 
 def holds(job: Job, evidence: str) -> None:
