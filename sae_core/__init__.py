@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from sae_core.config import Family, Normalise, SaeConfig
     from sae_core.corpus import Corpus, build_corpus, open_corpus
     from sae_core.errors import BadInput, DoubtfulInput
-    from sae_core.families import neurons, random_directions
+    from sae_core.families import neurons, random_directions, untrained
     from sae_core.fit import Fit, check_fit
     from sae_core.folding import prefix, scaled_inputs, unit_decoder
     from sae_core.formats import load_sae, save_sae
@@ -152,6 +152,7 @@ __all__ = [
     "top_logits",
     "train_saes",
     "unit_decoder",
+    "untrained",
 ]
 
 # Where each is defined. Imported when first asked for: transformers takes seconds, and an SAE alone does not need it.
@@ -161,7 +162,7 @@ _HOMES = {
     "config": ("Family", "Normalise", "SaeConfig"),
     "corpus": ("Corpus", "build_corpus", "open_corpus"),
     "errors": ("BadInput", "DoubtfulInput"),
-    "families": ("neurons", "random_directions"),
+    "families": ("neurons", "random_directions", "untrained"),
     "fit": ("Fit", "check_fit"),
     "folding": ("prefix", "scaled_inputs", "unit_decoder"),
     "formats": ("load_sae", "save_sae"),

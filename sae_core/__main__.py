@@ -242,23 +242,10 @@ def _tokens(lm: Any, ids: Any, values: Any) -> list[tuple[str, float]]:
 
 def _lm_and_sae(given: argparse.Namespace) -> tuple[Any, Any]:
     lm = sae_core.load_lm(given.lm, device=given.device, dtype=given.dtype)
-    kind, _, rest = given.sae.partition(":")
-    if kind in ("neurons", "random") and rest:
-        sae = _untrained(lm, kind, *rest.split(":"))
-    else:
-        sae = sae_core.load_sae(given.sae)
+    sae = sae_core.untrained(given.sae, lm.width) or sae_core.load_sae(given.sae)
     if given.hookpoint:
         sae = sae.with_config(hookpoint=given.hookpoint)
     return lm, sae.to(lm.device)
-
-
-def _untrained(lm: Any, kind: str, hookpoint: str, *rest: str) -> Any:
-    if kind == "neurons" and not rest:
-        return sae_core.neurons(hookpoint, lm.width(hookpoint))
-    if kind == "random" and 1 <= len(rest) <= 2 and all(each.isdecimal() for each in rest):
-        n_latents, seed = (*map(int, rest), 0)[:2]
-        return sae_core.random_directions(hookpoint, lm.width(hookpoint), n_latents, seed=seed)
-    raise sae_core.BadInput("expected neurons:HOOKPOINT or random:HOOKPOINT:LATENTS[:SEED]")
 
 
 def _contexts(given: argparse.Namespace, lm: Any) -> tuple[Any, Any]:

@@ -1,8 +1,11 @@
 """SAEs that nobody trained, for controls and baselines: the same pass reads them."""
 
+from collections.abc import Callable
+
 import torch
 
 from sae_core.config import Family, SaeConfig
+from sae_core.errors import BadInput
 from sae_core.sae import Sae
 
 
@@ -25,3 +28,18 @@ def random_directions(hookpoint: str, width: int, n_latents: int, *, seed: int, 
             "threshold": torch.full((n_latents,), threshold),
         },
     )
+
+
+def untrained(name: str, width: Callable[[str], int]) -> Sae | None:
+    """What `neurons:HOOKPOINT` and `random:HOOKPOINT:LATENTS[:SEED]` name, given how wide hookpoints are; None for any
+    other name."""
+    kind, _, rest = name.partition(":")
+    if kind not in ("neurons", "random") or not rest:
+        return None
+    hookpoint, *numbers = rest.split(":")
+    if kind == "neurons" and not numbers:
+        return neurons(hookpoint, width(hookpoint))
+    if kind == "random" and 1 <= len(numbers) <= 2 and all(each.isdecimal() for each in numbers):
+        n_latents, seed = (*map(int, numbers), 0)[:2]
+        return random_directions(hookpoint, width(hookpoint), n_latents, seed=seed)
+    raise BadInput(f"{name}: expected neurons:HOOKPOINT or random:HOOKPOINT:LATENTS[:SEED]")

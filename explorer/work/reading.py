@@ -11,7 +11,7 @@ from typing import Any
 from explorer import artifacts
 from explorer.models import Corpus
 from explorer.work.attempt import Attempt, Refused
-from sae_core import BadInput, DoubtfulInput, Lm, build_corpus, load_sae, neurons, random_directions
+from sae_core import BadInput, DoubtfulInput, Lm, build_corpus, load_sae, untrained
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Sae as CoreSae
 from sae_core.attached import Attached
@@ -37,7 +37,7 @@ def sae_given(arguments: dict[str, Any], lm: Lm, folder: Path) -> Given:
         sae = _uploaded(given["files"], lm, folder)
     else:
         name, source = Path(given).name, given
-        sae = _named(given, lm)
+        sae = (None if Path(given).exists() else untrained(given, lm.width)) or load_sae(given, device=str(lm.device))
     if hookpoint := arguments.get("hookpoint"):
         sae = sae.with_config(hookpoint=hookpoint)
     sae = sae.to(lm.device)
@@ -56,20 +56,6 @@ def _uploaded(files: dict[str, str], lm: Lm, folder: Path) -> CoreSae:
         return load_sae(folder, device=str(lm.device))
     except BadInput as error:  # where they lie for a moment is no use to anybody
         raise BadInput(str(error).replace(f"{folder}/", "").replace(str(folder), "the upload")) from error
-
-
-def _named(given: str, lm: Lm) -> CoreSae:
-    """neurons:HOOKPOINT and random:HOOKPOINT:LATENTS[:SEED] are the baseline and the control."""
-    kind, _, rest = given.partition(":")
-    if kind not in ("neurons", "random") or not rest or Path(given).exists():
-        return load_sae(given, device=str(lm.device))
-    hookpoint, *numbers = rest.split(":")
-    if kind == "neurons" and not numbers:
-        return neurons(hookpoint, lm.width(hookpoint))
-    if kind == "random" and 1 <= len(numbers) <= 2 and all(each.isdecimal() for each in numbers):
-        n_latents, seed = (*map(int, numbers), 0)[:2]
-        return random_directions(hookpoint, lm.width(hookpoint), n_latents, seed=seed)
-    raise BadInput(f"{given}: expected neurons:HOOKPOINT or random:HOOKPOINT:LATENTS[:SEED]")
 
 
 def text_given(
