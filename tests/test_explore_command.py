@@ -20,6 +20,7 @@ from tests.test_commands import manage
 from tests.work.added import LENGTH, Given, give
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.parametrize("broker_url", ["files"], indirect=True),
 ]

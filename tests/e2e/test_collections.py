@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.e2e.axe import serious
 from tests.supervised import Up
 
-pytestmark = pytest.mark.timeout(400)  # the first that needs one waits for a whole collection
+# The first that needs one waits for a whole collection.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 SAE = DEMO / "saes" / "one-layer-relu-512"
 PATIENCE = 240_000  # ms: an lm is loaded, text is read, rows are written

@@ -15,6 +15,7 @@ from tests.faults.collect.ground import PARTS, Ground, ended, holds, in_the_mids
 from tests.processes import Workers, environment, until
 from tests.work.added import Added
 
+pytestmark = pytest.mark.slow
 FEW = {"contexts": 300, "parts": 2}  # contexts, for what does not look at the parts
 
 
@@ -83,7 +84,6 @@ def test_what_is_taken_away_is_not_collected(workers: Workers, added: Added) -> 
     nothing_over()
 
 
-@pytest.mark.slow
 def test_two_at_once_of_the_same(workers: Workers, added: Added, ground: Ground) -> None:
     """Two workers, two jobs: one collection, whichever is the last."""
     both = [workers.start(wait=False) for _ in range(2)]
@@ -93,7 +93,6 @@ def test_two_at_once_of_the_same(workers: Workers, added: Added, ground: Ground)
     holds(first, ground.evidence)
 
 
-@pytest.mark.slow
 def test_a_long_load_keeps_its_lease_and_holds_up_no_page(workers: Workers, added: Added) -> None:
     """The older collection is there until the new one is, whole; nobody takes the job for dead."""
     workers.start()

@@ -3,6 +3,7 @@
 import resource
 
 import psutil
+import pytest
 from django.conf import settings
 
 from explorer.actions import jobs
@@ -12,6 +13,7 @@ from tests.faults.collect.ground import PARTS, Ground, ended, holds, in_the_mids
 from tests.processes import Process, Workers
 from tests.work.added import Added
 
+pytestmark = pytest.mark.slow
 MIB = 1 << 20
 
 
