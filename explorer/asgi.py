@@ -45,5 +45,5 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-uploads = Uploads(reverse("sae_add"), settings.UPLOAD_LIMIT)
+uploads = Uploads(reverse("sae_add", urlconf="explorer.urls"), settings.UPLOAD_LIMIT)
 application = Forwarded(Bodies(_answer, settings.BODY_LIMIT, uploads), settings.PROXIES)
