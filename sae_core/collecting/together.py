@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sae_core.collecting.lists import Arrays
 from sae_core.collecting.tables import stable_order
@@ -93,8 +94,7 @@ class _Sample:
         itself = np.arange(first, stop)[:, None]
         np.put_along_axis(counts, itself, 0, axis=1)
         estimated = self._estimated(first, counts, share)
-        k = min(CANDIDATES, self.n_latents)
-        likely = np.argpartition(-estimated, k - 1, axis=1)[:, :k]
+        likely = estimated.topk(min(CANDIDATES, self.n_latents), dim=1, sorted=False).indices.numpy()
         n = np.take_along_axis(counts, likely, axis=1)
         for row in np.flatnonzero(share < 1):
             n[row] = self._exactly(first + int(row), likely[row])
@@ -109,18 +109,20 @@ class _Sample:
             "cofire_phi": correlation,
         }
 
-    def _estimated(self, first: int, counts: NDArray[np.int32], share: NDArray[np.float64]) -> NDArray[np.float32]:
-        """phi of all, by which the few are chosen that are looked at closely; in single precision."""
-        tokens = np.float32(self.tokens)
-        a = self.n_fired[first : first + len(counts), None].astype(np.float32)
-        b = self.n_fired.astype(np.float32)
-        found = counts * (tokens / np.maximum(share, 1e-9).astype(np.float32))[:, None]
-        found -= a * b
-        found /= np.sqrt(np.maximum(a * (tokens - a), 1))
-        found /= np.sqrt(np.maximum(b * (tokens - b), 1))
+    def _estimated(self, first: int, counts: NDArray[np.int32], share: NDArray[np.float64]) -> Tensor:
+        """phi of all, by which the few are chosen that are looked at closely; in single precision, and in as few goes
+        over all pairs as there can be."""
+        n = float(self.tokens)
+        a, b = self.n_fired[first : first + len(counts)].astype(np.float64), self.n_fired.astype(np.float64)
+        spread_a, spread_b = (np.sqrt(np.maximum(each * (n - each), 1)) for each in (a, b))
+        of_count = n / np.maximum(share, 1e-9) / spread_a
         least = np.ceil(np.maximum(LEAST * share, 1)).astype(np.int32)  # of which fewer would not be listed
-        found[counts < least[:, None]] = UNKNOWN * 2
-        return found
+        times, by_chance, others, over, few = map(
+            torch.from_numpy, (*(each.astype(np.float32) for each in (of_count, a / spread_a, b, 1 / spread_b)), least)
+        )
+        counted = torch.from_numpy(counts)
+        found = counted.float().mul_(times[:, None]).addr_(by_chance, others, alpha=-1).mul_(over)
+        return found.masked_fill_(counted < few[:, None], UNKNOWN * 2)
 
     def _exactly(self, latent: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
         """At how many tokens it fires with each of these."""
