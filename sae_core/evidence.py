@@ -27,9 +27,9 @@ signed TopK alone, and lists, intervals and histogram are of activations above 0
                  stream alone
     geometry     decoder_norm f32 (F); encoder_cosine f32 (F), −2 for transcoders; neighbour i32, neighbour_cosine f32
                  (F, 16) falling: nearest by decoder cosine, itself left out, −1 and −2 where there are not so many
-    together     cofire i32, cofire_n i32, cofire_phi f32 (F, 10) falling by phi: latents that fire at the same tokens
-                 of the audit sample, at how many (two at least, as one is chance), and the correlation of firing and
-                 firing; −1, 0 and −2 where there are less
+    together     cofire i32, cofire_n i32, cofire_phi f32 (F, 10) falling by phi, ties by lower latent: latents that
+                 fire at the same tokens of the audit sample, at how many (two at least, as one is chance), and the
+                 correlation of firing and firing; −1, 0 and −2 where there are less
     neurons      correlated_neuron i32, correlated_pearson f32 (F, 10) by falling |r|; aligned_neuron i32,
                  aligned_weight f32 (F, 10) by falling |weight|; where the hookpoint's axes are an MLP's neurons
     audit        audit_token i64 (A) = context · context_length + position, rising; audit_start i64 (A + 1);

@@ -2,27 +2,29 @@
 
     phi = (N·n_ij − n_i·n_j) / √(n_i·n_j·(N − n_i)·(N − n_j))
 
-the correlation of one firing and the other firing. Counting all pairs takes the square of L0 for each token. Of latents
-that fire often a few hundred of their tokens tell which others are worth counting exactly.
+the correlation of one firing and the other firing. All that fires where a latent does is sorted, and runs are counted:
+that is told of the pairs that there are, never of all pairs. It takes the square of L0 for each token; so of latents
+that fire very often a part of their tokens tells which others are worth counting exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sae_core.collecting.lists import Arrays
-from sae_core.collecting.tables import stable_order
+from sae_core.collecting.tables import rank_in_runs, run_starts, stable_order
 from sae_core.evidence import COFIRE, UNKNOWN
 
-OFTEN = 256  # tokens, of which candidates are told where a latent has more
+OFTEN = 1024  # tokens, of which candidates are told where a latent has more
 CANDIDATES = 3 * COFIRE
 LEAST = 2  # tokens at which two fire together; once is chance
-BLOCK = 1 << 21  # counts held at a time by each thread
-INCIDENCES = 1 << 20  # pairs of latents gone through at a time
+PIECE = 8  # latents that are copied at a time
+BLOCK = 1 << 20  # latents that are sorted at a time by each thread
+KEYS = 1 << 31
 
 
 def cofiring(audit: Arrays, n_latents: int, step: Callable[[], None]) -> Arrays:
@@ -32,108 +34,138 @@ def cofiring(audit: Arrays, n_latents: int, step: Callable[[], None]) -> Arrays:
         "cofire_n": np.zeros((n_latents, COFIRE), np.int32),
         "cofire_phi": np.full((n_latents, COFIRE), UNKNOWN, np.float32),
     }
-    rows = max(1, BLOCK // n_latents)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # numpy's own sorts and sums keep one core busy
-        starts = range(0, n_latents, rows)
-        for start, block in zip(starts, threads.map(lambda first: sample.block(first, rows), starts), strict=True):
-            for name, array in block.items():
-                found[name][start : start + rows, : array.shape[1]] = array
+        for pairs in threads.map(sample.strongest, *zip(*sample.blocks(), strict=True)):
+            column = rank_in_runs(pairs.latent)
+            found["cofire"][pairs.latent, column] = pairs.other
+            found["cofire_n"][pairs.latent, column] = pairs.together
+            found["cofire_phi"][pairs.latent, column] = sample.phi(pairs)
             step()
     return found
+
+
+class _Pairs(NamedTuple):
+    """By rising latent, and of it by rising other."""
+
+    latent: NDArray[np.int64]
+    other: NDArray[np.int32]
+    together: NDArray[np.int64]  # tokens at which both fire, of those that were looked at
+
+    def some(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "_Pairs":
+        return _Pairs(self.latent[which], self.other[which], self.together[which])
 
 
 class _Sample:
     """The audit sample by token and by latent."""
 
     def __init__(self, audit: Arrays, n_latents: int) -> None:
-        self.tokens = len(audit["audit_token"])
-        self.starts, self.latents = audit["audit_start"], audit["audit_latent"].astype(np.int64)
-        order = stable_order(self.latents)
-        of_pair = np.repeat(np.arange(self.tokens), np.diff(self.starts))
-        self.by_latent: NDArray[np.int64] = of_pair[order]  # tokens, latent by latent
-        self.n_fired = np.bincount(self.latents, minlength=n_latents)
+        self.n_latents, self.n_tokens = n_latents, len(audit["audit_token"])
+        starts, latents = audit["audit_start"], audit["audit_latent"]
+        widths = np.diff(starts)
+        self.n_pieces = -(-widths // PIECE)  # of each token
+        self.piece_starts = np.cumsum(self.n_pieces) - self.n_pieces
+        self.pieces = np.full((self.n_pieces.sum(), PIECE), n_latents, np.int32)  # short ones end in no latent
+        at = np.arange(len(latents)) + np.repeat(self.piece_starts * PIECE - starts[:-1], widths)
+        self.pieces.reshape(-1)[at] = latents
+        of_firing = np.repeat(np.arange(self.n_tokens, dtype=np.int32), widths)
+        self.by_latent: NDArray[np.int32] = of_firing[stable_order(latents)]  # tokens, latent by latent
+        self.n_fired = np.bincount(latents, minlength=n_latents)
+        self.looked = np.minimum(self.n_fired, OFTEN)
         self.bounds = np.zeros(n_latents + 1, np.int64)
         np.cumsum(self.n_fired, out=self.bounds[1:])
-        self.n_latents = n_latents
+        # What of phi differs between the others of one latent, in single precision.
+        spread = self.n_fired * (self.n_tokens - self.n_fired.astype(np.float64))
+        self._chance = np.append(self.n_fired / max(self.n_tokens, 1), np.inf).astype(np.float32)
+        self._over = np.append(1 / np.sqrt(np.maximum(spread, 1)), 1).astype(np.float32)
 
-    def of(self, latent: int) -> NDArray[np.int64]:
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Neighbouring latents beside which some million fire, or one latent."""
+        beside = self.looked * max(int(self.n_pieces.mean()) if self.n_tokens else 0, 1) * PIECE
+        ends, first = np.cumsum(beside), 0
+        while first < self.n_latents:
+            stop = int(np.searchsorted(ends, ends[first] + BLOCK, side="right"))
+            stop = min(stop, first + KEYS // (self.n_latents + 1))
+            yield first, stop
+            first = stop
+
+    def strongest(self, first: int, stop: int) -> _Pairs:
+        """Of some latents the others that fire with each, by falling phi and rising number."""
+        pairs = self._candidates(first, *self._runs(*self._beside(first, stop)))
+        often = self.n_fired[pairs.latent] > OFTEN
+        if often.any():
+            pairs.together[often] = self._exactly(pairs.some(often))
+        order = np.lexsort((pairs.other, -self.phi(pairs), pairs.latent))
+        pairs = pairs.some(order)
+        return pairs.some(rank_in_runs(pairs.latent) < COFIRE)
+
+    def _beside(self, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All that fires where some latents do, latent by latent: (pieces, PIECE) and how many pieces of each. Of those
+        that fire often, at tokens spread evenly over the sample, whose order is the text's."""
+        looked = self.looked[first:stop]
+        row = np.repeat(np.arange(stop - first), looked)
+        rank = np.arange(len(row)) - np.repeat(np.cumsum(looked) - looked, looked)
+        stride = self.n_fired[first:stop] / np.maximum(looked, 1)
+        tokens = self.by_latent[self.bounds[first:stop][row] + (rank * stride[row]).astype(np.int64)]
+        n_pieces = self.n_pieces[tokens]
+        at = np.repeat(self.piece_starts[tokens] - (np.cumsum(n_pieces) - n_pieces), n_pieces)
+        at += np.arange(len(at))
+        return self.pieces.take(at, axis=0), np.bincount(row, n_pieces, stop - first).astype(np.int64)
+
+    def _runs(
+        self, beside: NDArray[np.int32], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+        """Row, other and how often, of those that are beside a latent more than once. Itself is one of them."""
+        row = np.arange(len(lengths), dtype=np.int32)
+        beside += np.repeat(row * np.int32(self.n_latents + 1), lengths)[:, None]
+        keys = beside.reshape(-1)
+        keys.sort()
+        same = np.zeros(len(keys) + 1, np.bool_)  # as the one before it
+        np.equal(keys[1:], keys[:-1], out=same[1:-1])
+        begin, end = np.flatnonzero(same[1:] != same[:-1]).reshape(-1, 2).T
+        found = keys.take(begin)
+        row = found // np.int32(self.n_latents + 1)
+        return row, found - row * np.int32(self.n_latents + 1), end - begin + 1
+
+    def _candidates(
+        self, first: int, row: NDArray[np.int32], other: NDArray[np.int32], together: NDArray[np.int64]
+    ) -> _Pairs:
+        """Of each latent the most correlated as far as was looked, and all that are as good as the last of them."""
+        starts = run_starts(row)
+        lengths, latents = np.diff(np.append(starts, len(row))), row[starts] + first
+        of_all = (self.n_fired[latents] / np.maximum(self.looked[latents], 1)).astype(np.float32)
+        phi = together.astype(np.float32)
+        phi *= np.repeat(of_all, lengths)
+        phi -= np.repeat(self.n_fired[latents].astype(np.float32), lengths) * self._chance.take(other)
+        phi *= self._over.take(other)
+        phi[other == row + np.int32(first)] = -np.inf
+        table = np.full((len(starts), max(lengths.max(initial=0), CANDIDATES)), -np.inf, np.float32)
+        column = np.arange(len(row)) - np.repeat(starts, lengths)
+        width = table.shape[1]
+        table.reshape(-1)[np.repeat(np.arange(len(starts)) * width, lengths) + column] = phi
+        least = torch.from_numpy(table).topk(CANDIDATES, sorted=False).values.amin(1).numpy()
+        np.maximum(least, np.finfo(np.float32).min, out=least)  # what is −∞ is none
+        kept = np.flatnonzero(phi >= np.repeat(least, lengths))
+        return _Pairs(row[kept].astype(np.int64) + first, other[kept], together[kept])
+
+    def _exactly(self, pairs: _Pairs) -> NDArray[np.int64]:
+        """At how many tokens of the whole sample both fire."""
+        marked = np.zeros(self.n_tokens, np.bool_)
+        found = np.zeros(len(pairs.latent), np.int64)
+        starts = run_starts(pairs.latent)
+        for start, end in zip(starts, np.append(starts[1:], len(found)), strict=True):
+            mine = self._of(pairs.latent[start])
+            marked[mine] = True
+            theirs = [self._of(other) for other in pairs.other[start:end]]
+            begins = np.cumsum([0, *map(len, theirs)])[:-1]
+            found[start:end] = np.add.reduceat(marked[np.concatenate(theirs)], begins, dtype=np.int64)
+            marked[mine] = False
+        return found
+
+    def _of(self, latent: np.integer) -> NDArray[np.int32]:
         return self.by_latent[self.bounds[latent] : self.bounds[latent + 1]]
 
-    def counts(self, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """How often each of some latents fires with each, and at which share of its tokens that was looked at."""
-        counts = np.zeros((stop - first) * self.n_latents, np.int32)
-        n_fired = self.n_fired[first:stop]
-        looked = np.minimum(n_fired, OFTEN)
-        # Evenly spread over the sample, whose order is the text's.
-        rank = np.arange(looked.sum()) - np.repeat(np.cumsum(looked) - looked, looked)
-        stride = np.repeat(n_fired / np.maximum(looked, 1), looked)
-        at = np.repeat(self.bounds[first:stop], looked) + (rank * stride).astype(np.int64)
-        tokens, row = self.by_latent[at], np.repeat(np.arange(stop - first), looked)
-        widths = self.starts[tokens + 1] - self.starts[tokens]
-        ends = np.cumsum(widths)
-        start = 0
-        while start < len(tokens):
-            before = ends[start] - widths[start]
-            end = max(int(np.searchsorted(ends, before + INCIDENCES, side="right")), start + 1)
-            some = widths[start:end]
-            offset = np.arange(some.sum()) - np.repeat(np.cumsum(some) - some, some)
-            partner = self.latents[np.repeat(self.starts[tokens[start:end]], some) + offset]
-            low, high = int(row[start]), int(row[end - 1]) + 1
-            key = np.repeat((row[start:end] - low) * self.n_latents, some) + partner
-            counts[low * self.n_latents : high * self.n_latents] += np.bincount(
-                key, minlength=(high - low) * self.n_latents
-            ).astype(np.int32)
-            start = end
-        share = looked / np.maximum(n_fired, 1)
-        return counts.reshape(stop - first, self.n_latents), share
-
-    def block(self, first: int, rows: int) -> Arrays:
-        """Of some latents those that fire with each, by falling phi."""
-        stop = min(first + rows, self.n_latents)
-        counts, share = self.counts(first, stop)
-        itself = np.arange(first, stop)[:, None]
-        np.put_along_axis(counts, itself, 0, axis=1)
-        estimated = self._estimated(first, counts, share)
-        likely = estimated.topk(min(CANDIDATES, self.n_latents), dim=1, sorted=False).indices.numpy()
-        n = np.take_along_axis(counts, likely, axis=1)
-        for row in np.flatnonzero(share < 1):
-            n[row] = self._exactly(first + int(row), likely[row])
-        phi = self._phi(itself, likely, n)
-        phi[(n < LEAST) | (likely == itself)] = UNKNOWN
-        order = np.lexsort((likely, -phi), axis=1)[:, :COFIRE]
-        best, correlation = (np.take_along_axis(each, order, axis=1) for each in (likely, phi))
-        none = correlation == UNKNOWN
-        return {
-            "cofire": np.where(none, -1, best),
-            "cofire_n": np.where(none, 0, np.take_along_axis(n, order, axis=1)),
-            "cofire_phi": correlation,
-        }
-
-    def _estimated(self, first: int, counts: NDArray[np.int32], share: NDArray[np.float64]) -> Tensor:
-        """phi of all, by which the few are chosen that are looked at closely; in single precision, and in as few goes
-        over all pairs as there can be."""
-        n = float(self.tokens)
-        a, b = self.n_fired[first : first + len(counts)].astype(np.float64), self.n_fired.astype(np.float64)
-        spread_a, spread_b = (np.sqrt(np.maximum(each * (n - each), 1)) for each in (a, b))
-        of_count = n / np.maximum(share, 1e-9) / spread_a
-        least = np.ceil(np.maximum(LEAST * share, 1)).astype(np.int32)  # of which fewer would not be listed
-        times, by_chance, others, over, few = map(
-            torch.from_numpy, (*(each.astype(np.float32) for each in (of_count, a / spread_a, b, 1 / spread_b)), least)
-        )
-        counted = torch.from_numpy(counts)
-        found = counted.float().mul_(times[:, None]).addr_(by_chance, others, alpha=-1).mul_(over)
-        return found.masked_fill_(counted < few[:, None], UNKNOWN * 2)
-
-    def _exactly(self, latent: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
-        """At how many tokens it fires with each of these."""
-        marked = np.zeros(self.tokens, np.bool_)
-        marked[self.of(latent)] = True
-        return np.array([np.count_nonzero(marked[self.of(other)]) for other in others])
-
-    def _phi(
-        self, latent: NDArray[np.int64], others: NDArray[np.int64], together: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        n, a, b = float(self.tokens), self.n_fired[latent].astype(np.float64), self.n_fired[others].astype(np.float64)
+    def phi(self, pairs: _Pairs) -> NDArray[np.float64]:
+        n, a, b = float(self.n_tokens), self.n_fired[pairs.latent].astype(np.float64), self.n_fired[pairs.other]
         spread = np.sqrt(a * b * (n - a) * (n - b))
-        found: NDArray[np.float64] = np.where(spread > 0, (n * together - a * b) / np.where(spread > 0, spread, 1), 0)
-        return found
+        found: NDArray[np.float64] = (n * pairs.together - a * b) / np.where(spread > 0, spread, 1)
+        return np.where(spread > 0, found, 0)

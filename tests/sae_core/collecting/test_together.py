@@ -63,8 +63,7 @@ def drawn(n: int, shares: NDArray[np.float64], seed: int = 0) -> NDArray[np.bool
 
 @pytest.mark.parametrize("n_latents", [1, 2, 9, 10, 29, 30, 31, 200])
 def test_all_pairs_of_latents_that_fire_at_few_tokens(n_latents: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "INCIDENCES", 997)
-    monkeypatch.setattr(together, "BLOCK", 7 * n_latents)
+    monkeypatch.setattr(together, "BLOCK", 7000)
     fires = drawn(1500, np.geomspace(0.0005, 0.07, n_latents))
     assert fires.sum(0).max() <= together.OFTEN
     found = found_in(fires)
@@ -77,9 +76,9 @@ def padded(best: NDArray[np.float64]) -> NDArray[np.float64]:
     return wide
 
 
-def test_of_latents_that_fire_often_a_few_hundred_tokens_tell_nearly_all() -> None:
+def test_of_latents_that_fire_often_a_thousand_tokens_tell_nearly_all() -> None:
     """What is named is exact; at most one in twenty of the strongest pairs is not named."""
-    fires = drawn(6000, np.geomspace(0.01, 0.5, 200))
+    fires = drawn(12_000, np.geomspace(0.01, 0.5, 200))
     often = fires.sum(0) > together.OFTEN
     assert often.sum() > 50
     found = found_in(fires)
@@ -91,8 +90,8 @@ def test_of_latents_that_fire_often_a_few_hundred_tokens_tell_nearly_all() -> No
 
 
 def test_a_latent_that_fires_often_and_with_few_others_is_not_its_own() -> None:
-    fires = np.zeros((1000, 40), np.bool_)
-    fires[:600, 0] = fires[:90, 1] = fires[500:520, 2] = True
+    fires = np.zeros((4000, 40), np.bool_)
+    fires[:2400, 0] = fires[:360, 1] = fires[2000:2080, 2] = True
     found = found_in(fires)
     is_right(found, fires)
     assert found["cofire"][0].tolist() == [1, 2] + [-1] * 8
@@ -109,6 +108,18 @@ def test_those_that_fire_together_once_take_no_place() -> None:
     is_right(found, fires)
     assert found["cofire"][0].tolist() == [41] + [-1] * 9
     assert found["cofire_n"][0, 0] == 2
+
+
+def test_of_equals_the_lower_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are looked at closely."""
+    fires = np.zeros((500, 90), np.bool_)
+    fires[:50, 80] = True
+    fires[:20, :80] = True
+    for block in (1, 1 << 20):
+        monkeypatch.setattr(together, "BLOCK", block)
+        found = found_in(fires)
+        assert found["cofire"][80].tolist() == list(range(10))
+        assert found["cofire"][0].tolist() == list(range(1, 11))
 
 
 def test_an_audit_of_nothing() -> None:
