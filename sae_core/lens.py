@@ -70,7 +70,10 @@ def logit_lens(lm: Lm, directions: Tensor, hookpoint: str, *, block_bytes: int =
 def top_logits(lm: Lm, directions: Tensor, hookpoint: str, *, k: int = 10, block_bytes: int = BLOCK_BYTES) -> TopLogits:
     """The tokens that each direction raises and lowers most, and the shape of what it does to all."""
     _check_k(lm, k)
-    blocks = [_top_and_moments(block, k) for block in logit_lens(lm, directions, hookpoint, block_bytes=block_bytes)]
+    blocks = [
+        _with_moments(block, block.topk(k), block.topk(k, largest=False))
+        for block in logit_lens(lm, directions, hookpoint, block_bytes=block_bytes)
+    ]
     return TopLogits(*map(torch.cat, zip(*blocks, strict=True)))
 
 
@@ -80,8 +83,9 @@ def summaries(
     """The same with the histogram of all logits, in blocks of as many directions as fit."""
     _check_k(lm, k)
     for block in logit_lens(lm, directions, hookpoint, block_bytes=block_bytes):
-        histogram = _histogram(block, bins)
-        yield _top_and_moments(block, k), histogram
+        tops = block.topk(k), block.topk(k, largest=False)
+        histogram = _histogram(block, bins, tops[1].values[:, 0], tops[0].values[:, 0])
+        yield _with_moments(block, *tops), histogram
 
 
 def embedding_inputs(lm: Lm, hookpoint: str) -> Tensor:
@@ -138,10 +142,9 @@ def _products(rows: Tensor, vocabulary: Tensor, block_bytes: int) -> Iterator[Te
         yield products.sub_(products.mean(-1, keepdim=True))
 
 
-def _top_and_moments(logits: Tensor, k: int) -> TopLogits:
+def _with_moments(logits: Tensor, top: torch.return_types.topk, bottom: torch.return_types.topk) -> TopLogits:
     """Of logits whose mean is 0; they are overwritten, so that but one more block is held."""
-    top, bottom = logits.topk(k), logits.topk(k, largest=False)  # (b, n_vocab) -> (b, k)
-    std = logits.square().mean(-1).sqrt()
+    std = logits.square().mean(-1).sqrt()  # (b, n_vocab) -> (b)
     z = logits.div_(torch.where(std > 0, std, 1)[:, None])
     squares = z.square()
     skew = z.mul_(squares).mean(-1)
@@ -149,10 +152,10 @@ def _top_and_moments(logits: Tensor, k: int) -> TopLogits:
     return TopLogits(top.indices, top.values, bottom.indices, bottom.values, std, skew, kurtosis)
 
 
-def _histogram(logits: Tensor, bins: int) -> LogitHistogram:
-    low, high = logits.aminmax(dim=-1)
+def _histogram(logits: Tensor, bins: int, low: Tensor, high: Tensor) -> LogitHistogram:
+    """Between the least and the largest of each row."""
     width = torch.where(high > low, high - low, 1)
-    which = logits.sub(low[:, None]).mul_((bins / width)[:, None]).long().clamp_(max=bins - 1)  # (b, n_vocab)
-    which += torch.arange(0, len(logits) * bins, bins, device=logits.device)[:, None]
+    which = logits.sub(low[:, None]).mul_((bins / width)[:, None]).int().clamp_(max=bins - 1)  # (b, n_vocab)
+    which += torch.arange(0, len(logits) * bins, bins, device=logits.device, dtype=torch.int32)[:, None]
     counts = torch.bincount(which.view(-1), minlength=len(logits) * bins).view(-1, bins)
     return LogitHistogram(low, high, counts)

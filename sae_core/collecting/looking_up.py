@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sae_core.array_files import ArrayFile, Streamed, not_written
 from sae_core.collecting.lists import Arrays
 from sae_core.collecting.spill import Scanned, scan
-from sae_core.collecting.tables import mixed, run_starts, stable_order
+from sae_core.collecting.tables import distinct, mixed, run_starts, stable_order
 
 LISTS = ("top", "distinct", "interval", "strip", "near")
 LATENTS = 1 << 16  # whose examples are looked up in one reading of the spill
@@ -50,7 +50,7 @@ class Documents:
         firsts = run_starts(pieces[:, 0])  # of each context
         begins[firsts] -= pieces[firsts, 1]  # a bos goes with the tokens after it
         document = np.repeat(pieces[:, 2], np.diff(np.append(begins, n_tokens)))
-        pairs = np.unique((scanned.latent.astype(np.int64) << 32) | document[scanned.token])
+        pairs = distinct((scanned.latent.astype(np.int64) << 32) | document[scanned.token])
         latent, document = pairs >> 32, pairs & 0xFFFFFFFF
         new = document > self._last[latent]
         self.counts += np.bincount(latent[new], minlength=len(self.counts))
@@ -113,7 +113,7 @@ class Examples:
         columns = [arrays[f"{name}_context"][first:stop].reshape(stop - first, -1) for name in LISTS]
         context = np.concatenate(columns, axis=1)
         latent = np.broadcast_to(np.arange(first, stop)[:, None], context.shape)
-        pairs = np.unique((latent[context >= 0] << 32) | context[context >= 0])
+        pairs = distinct((latent[context >= 0] << 32) | context[context >= 0])
         return cls(first, stop, len(arrays["n_fired"]), pairs >> 32, pairs & 0xFFFFFFFF)
 
     def __post_init__(self) -> None:
