@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 
 from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
@@ -54,7 +55,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
         found.append(added.sae)
     then: list[Following] = [("demo", {"group": number + 1})]
     if number + 1 == len(GROUPS):
-        unmeasured = Sae.objects.filter(metrics=None).order_by("n_latents", "pk")
+        read_here = Q(collections__corpus=added.corpus) | Q(pk__in=[sae.pk for sae in found])
+        unmeasured = Sae.objects.filter(read_here, metrics=None).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
     return {"saes": [sae.slug for sae in found], "collect": collecting}

@@ -19,7 +19,7 @@ from sae_core.collecting.lists import Arrays
 from sae_core.collecting.tables import rank_in_runs, run_starts, stable_order
 from sae_core.evidence import COFIRE, UNKNOWN
 
-OFTEN = 1024  # tokens, of which candidates are told where a latent has more
+OFTEN, LOOKED = 1024, 256  # tokens: of latents that fire at more than so many, so many tell the candidates
 CANDIDATES = 3 * COFIRE
 LEAST = 2  # tokens at which two fire together; once is chance
 PIECE = 8  # latents that are copied at a time
@@ -70,7 +70,7 @@ class _Sample:
         of_firing = np.repeat(np.arange(self.n_tokens, dtype=np.int32), widths)
         self.by_latent: NDArray[np.int32] = of_firing[stable_order(latents)]  # tokens, latent by latent
         self.n_fired = np.bincount(latents, minlength=n_latents)
-        self.looked = np.minimum(self.n_fired, OFTEN)
+        self.looked = np.where(self.n_fired > OFTEN, LOOKED, self.n_fired)
         self.bounds = np.zeros(n_latents + 1, np.int64)
         np.cumsum(self.n_fired, out=self.bounds[1:])
         # What of phi differs between the others of one latent, in single precision.
@@ -157,7 +157,7 @@ class _Sample:
             marked[mine] = True
             theirs = [self._of(other) for other in pairs.other[start:end]]
             begins = np.cumsum([0, *map(len, theirs)])[:-1]
-            found[start:end] = np.add.reduceat(marked[np.concatenate(theirs)], begins, dtype=np.int64)
+            found[start:end] = np.add.reduceat(marked.take(np.concatenate(theirs)), begins, dtype=np.int64)
             marked[mine] = False
         return found
 
