@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sae_core import heap
 from sae_core.array_files import ArrayFile, write_arrays
 from sae_core.attached import Attached
 from sae_core.collecting import weights
@@ -66,6 +67,7 @@ def shards(n_contexts: int, batch_contexts: int, n_parts: int) -> list[tuple[int
     return list(pairwise(cuts))
 
 
+@heap.kept()
 def collect_evidence(
     lm: Lm,
     saes: Sequence[Sae],
@@ -91,6 +93,7 @@ def collect_evidence(
         ]
 
 
+@heap.kept()
 def collect_part(
     lm: Lm,
     saes: Sequence[Sae],
@@ -134,6 +137,7 @@ def collect_part(
             write_part(Path(path), reader.kept, reader.spill, about)
 
 
+@heap.kept()
 def finish(
     lm: Lm,
     sae: Sae,
