@@ -20,6 +20,15 @@ def count(attempt: Attempt) -> dict[str, int]:
     return {"sum": total}
 
 
+def open_sae(attempt: Attempt) -> dict[str, int]:
+    """Loads it and its lm, and all that reading takes in the way of code."""
+    from explorer.work import collect
+    from explorer.work.opening import lm_of, sae_of
+
+    sae = collect.Sae.objects.get(pk=attempt.arguments["sae"])
+    return {"n_latents": sae_of(sae, lm_of(sae.lm)).n_latents}
+
+
 def plan_parts(attempt: Attempt) -> list[Child]:
     arguments = attempt.arguments
     parts = [

@@ -6,6 +6,7 @@ register(
     Kind("test_count", "Count", Queue.BATCH, "tests.bodies.count"),
     Kind("test_parts", "Count in parts", Queue.BATCH, "tests.bodies.add_up", plan="tests.bodies.plan_parts"),
     Kind("test_part", "One part", Queue.BATCH, "tests.bodies.part"),
+    Kind("test_open", "Open an SAE", Queue.BATCH, "tests.bodies.open_sae"),
     Kind("test_stream", "Stream", Queue.INTERACTIVE, "tests.bodies.stream"),
     Kind("test_watched", "Watched stream", Queue.INTERACTIVE, "tests.bodies.stream", watched=True),
     Kind("test_die", "Die", Queue.BATCH, "tests.bodies.die"),

@@ -49,14 +49,13 @@ def test_a_full_disk(workers: Workers, added: Added, ground: Ground) -> None:
     assert dict(job.children.values_list("pk", "attempt")) == read
 
 
-def test_want_of_memory(workers: Workers, added: Added, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_want_of_memory(workers: Workers, added: Added, ground: Ground) -> None:
     """Fault 14: the job says so, the worker serves the next, and with memory again the job succeeds."""
-    # The C library keeps what was freed, from which a part might be served; of pieces as large as these it keeps none.
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(MIB))
     worker = workers.start()
+    opened = ended(jobs.start("test_open", {"sae": added.saes[0].pk}))
+    assert opened.state == JobState.DONE, opened.error
+    limit(worker, resource.RLIMIT_AS, psutil.Process(worker.popen.pid).memory_info().vms + 4 * MIB)
     job = jobs.start("collect", added.arguments(parts=PARTS))
-    in_the_midst(job, whole=1)
-    limit(worker, resource.RLIMIT_AS, psutil.Process(worker.popen.pid).memory_info().vms - 16 * MIB)
     failed = ended(job)
     assert failed.state == JobState.FAILED
     assert "There is not enough memory for this" in failed.error

@@ -12,6 +12,5 @@ def in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking_up, "LATENTS", 7)
     monkeypatch.setattr(looking_up, "TABLE", 7)
     monkeypatch.setattr(together, "BLOCK", 50)
-    monkeypatch.setattr(together, "INCIDENCES", 50)
     monkeypatch.setattr(together, "OFTEN", 40)
     monkeypatch.setattr(weights, "BLOCK_BYTES", 1000)
