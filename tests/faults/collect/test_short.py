@@ -9,7 +9,7 @@ from django.conf import settings
 from explorer.actions import jobs
 from explorer.models import Artifact, Collection
 from explorer.models.jobs import JobState
-from tests.faults.collect.ground import PARTS, Ground, ended, holds, in_the_midst, nothing_over, partitions
+from tests.faults.collect.ground import PARTS, Ground, ended, holds, nothing_over, partitions
 from tests.processes import Process, Workers
 from tests.work.added import Added
 
