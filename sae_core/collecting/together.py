@@ -70,7 +70,7 @@ class _Sample:
         of_firing = np.repeat(np.arange(self.n_tokens, dtype=np.int32), widths)
         self.by_latent: NDArray[np.int32] = of_firing[stable_order(latents)]  # tokens, latent by latent
         self.n_fired = np.bincount(latents, minlength=n_latents)
-        self.looked = np.where(self.n_fired > OFTEN, LOOKED, self.n_fired)
+        self.looked = np.where(self.n_fired > OFTEN, np.minimum(self.n_fired, LOOKED), self.n_fired)
         self.bounds = np.zeros(n_latents + 1, np.int64)
         np.cumsum(self.n_fired, out=self.bounds[1:])
         # What of phi differs between the others of one latent, in single precision.
