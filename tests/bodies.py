@@ -22,10 +22,11 @@ def count(attempt: Attempt) -> dict[str, int]:
 
 def open_sae(attempt: Attempt) -> dict[str, int]:
     """Loads it and its lm, and all that reading takes in the way of code."""
-    from explorer.work import collect
+    import explorer.work.collect  # noqa: F401 # a part's code, with torch
+    from explorer.models import Sae
     from explorer.work.opening import lm_of, sae_of
 
-    sae = collect.Sae.objects.get(pk=attempt.arguments["sae"])
+    sae = Sae.objects.get(pk=attempt.arguments["sae"])
     return {"n_latents": sae_of(sae, lm_of(sae.lm)).n_latents}
 
 
