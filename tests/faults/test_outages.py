@@ -17,6 +17,8 @@ from tests.conftest import cookie_of
 from tests.faults.test_jobs import ended, lines
 from tests.processes import DeafeningProxy, Postgres, Redis, Stream, Web, Workers, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_postgres_is_restarted_under_a_page_and_a_job(
     workers: Workers, web: Web, postgres: Postgres, viewer: User, trace: Path

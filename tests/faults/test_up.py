@@ -17,6 +17,8 @@ import pytest
 from tests.processes import until
 from tests.supervised import Up, gone
 
+pytestmark = pytest.mark.slow
+
 LASTING = {"artifacts", "log", "postgres", "secret_key", "static"}
 
 

@@ -13,6 +13,8 @@ from tests.faults.collect.ground import PARTS, Ground, holds, in_the_midst
 from tests.processes import Workers, until
 from tests.work.added import Added
 
+pytestmark = pytest.mark.slow
+
 
 def attempts_of(job: Job) -> dict[int, int]:
     return dict(job.children.values_list("pk", "attempt"))
@@ -31,7 +33,6 @@ def test_another_worker_goes_on_from_the_last_whole_part(workers: Workers, added
     assert attempts_of(job) == {part: 2 if part in at_work else 1 for part in attempts_of(job)}
 
 
-@pytest.mark.slow
 def test_two_workers_and_messages_that_come_twice(workers: Workers, added: Added, ground: Ground) -> None:
     """Fault 2: each part is read once, and what two have read is what one would have."""
     both = [workers.start(wait=False) for _ in range(2)]
