@@ -125,6 +125,16 @@ class ArrayFile:
             return np.zeros(shape, kind)
         return np.memmap(self.path, kind, "r", offset=self._data_at + start, shape=shape)
 
+    def piece(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Some of a flat array, read: what is mapped counts as this process's memory once it was looked at."""
+        kind, (length,), begins, _ = self._entry(name)
+        count = max(min(stop, length) - start, 0)
+        with self.path.open("rb") as file:
+            read = np.fromfile(file, kind, count, offset=self._data_at + begins + start * np.dtype(kind).itemsize)
+        if len(read) < count:
+            raise BadInput(f"{self.path}: {name} ends early; was the file cut short?")
+        return read
+
     def _read_header(self) -> dict[str, Any]:
         try:
             with self.path.open("rb") as file:

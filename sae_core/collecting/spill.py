@@ -65,11 +65,11 @@ class Scanned(NamedTuple):
 
 def scan(part: ArrayFile, first: int, length: int) -> Iterator[Scanned]:
     """A part's firings in order, a few contexts at a time; `first` is its first context."""
-    counts, latents, acts = (part[name] for name in Spill.FIELDS)
+    counts, latents, acts = Spill.FIELDS
     step = max(1, SCANNED // length) * length
     at = 0
-    for start in range(0, len(counts), step):
-        some = np.asarray(counts[start : start + step])
+    for start in range(0, len(part[counts]), step):
+        some = part.piece(counts, start, start + step)
         fired = np.maximum(some, 0)
         starts = np.zeros(len(some) + 1, np.int64)
         np.cumsum(fired, out=starts[1:])
@@ -79,7 +79,7 @@ def scan(part: ArrayFile, first: int, length: int) -> Iterator[Scanned]:
             some != MASKED,
             starts,
             np.repeat(np.arange(len(some)), fired),
-            np.asarray(latents[at:end]),
-            np.asarray(acts[at:end]),
+            part.piece(latents, at, end),
+            part.piece(acts, at, end),
         )
         at = end

@@ -57,6 +57,21 @@ def test_arrays_are_mapped_where_they_lie_and_cannot_be_written_to(path: Path) -
         array[0] = 1
 
 
+def test_a_piece_is_read_and_not_mapped(path: Path) -> None:
+    write_arrays(path, some(), ABOUT)
+    file = ArrayFile(path)
+    for name in ("of F32", "of I64", "every other"):
+        for start, stop in ((0, 3), (2, 5), (4, 100), (7, 7), (0, 0)):
+            piece = file.piece(name, start, stop)
+            assert not isinstance(piece, np.memmap)
+            np.testing.assert_array_equal(piece, some()[name][start:stop])
+    with path.open("r+b") as cut:
+        cut.truncate(path.stat().st_size // 2)
+    with pytest.raises(BadInput, match="ends early"):
+        for name in ("of F32", "of I64", "of U8", "of U16"):
+            file.piece(name, 0, 7)
+
+
 def test_safetensors_reads_what_is_written(path: Path) -> None:
     write_arrays(path, some(), ABOUT)
     found = load_file(path)
