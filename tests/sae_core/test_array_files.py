@@ -66,10 +66,9 @@ def test_a_piece_is_read_and_not_mapped(path: Path) -> None:
             assert not isinstance(piece, np.memmap)
             np.testing.assert_array_equal(piece, some()[name][start:stop])
     with path.open("r+b") as cut:
-        cut.truncate(path.stat().st_size // 2)
-    with pytest.raises(BadInput, match="ends early"):
-        for name in ("of F32", "of I64", "of U8", "of U16"):
-            file.piece(name, 0, 7)
+        cut.truncate(path.stat().st_size - 1)
+    with pytest.raises(BadInput, match="of U8 ends early"):  # the last, as the narrowest are
+        file.piece("of U8", 0, 7)
 
 
 def test_safetensors_reads_what_is_written(path: Path) -> None:
