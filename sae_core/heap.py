@@ -18,7 +18,7 @@ _within = 0
 @contextmanager
 def kept() -> Iterator[None]:
     """What is freed stays for the next that asks. Else glibc gives large arrays back to the system and fetches each
-    anew, page by page, which took a quarter of a pass. Afterwards it is given back. Elsewhere nothing changes."""
+    anew, page by page, which took up to a quarter of a pass. Afterwards it is given back. Elsewhere nothing changes."""
     global _within
     with _lock:
         _within += 1
