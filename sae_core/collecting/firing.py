@@ -117,7 +117,7 @@ class Encoder:
 
 
 def _greater(pre: Tensor, threshold: Tensor | float, mask: Tensor) -> None:
-    """On a CPU by numpy, since torch compares to booleans one by one: its two cores take twice as long as numpy's one."""
+    """On a CPU numpy's, as torch compares to booleans one by one: its two cores take twice what numpy's one does."""
     if pre.device.type == "cpu" and pre.dtype in (torch.float32, torch.float64):
         of_numpy = threshold.numpy() if isinstance(threshold, Tensor) else threshold
         np.greater(pre.numpy(), of_numpy, out=mask.numpy())
