@@ -19,7 +19,7 @@ from sae_core.collecting.lists import Arrays
 from sae_core.collecting.tables import rank_in_runs, run_starts, stable_order
 from sae_core.evidence import COFIRE, UNKNOWN
 
-OFTEN, LOOKED = 1024, 256  # tokens: of latents that fire at more than so many, so many tell the candidates
+OFTEN, LOOKED = 1024, 512  # tokens: of latents that fire at more than so many, so many tell the candidates
 CANDIDATES = 3 * COFIRE
 LEAST = 2  # tokens at which two fire together; once is chance
 PIECE = 8  # latents that are copied at a time
