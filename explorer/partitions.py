@@ -62,6 +62,14 @@ def index(model: type[Model], owner: int) -> None:
             sql.Literal(owner),
         )
     )
+    column = {field.name: str(field.column) for field in model._meta.local_concrete_fields}
+    for each in model._meta.indexes:  # attaching takes them for the whole's, and would make them while all wait
+        columns = [column[field] for field in each.fields]
+        _execute(
+            sql.SQL("CREATE INDEX ON {} ({})").format(
+                sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+            )
+        )
 
 
 def attach(models: Iterable[type[Model]], owner: int) -> None:

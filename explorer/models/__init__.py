@@ -1,6 +1,15 @@
 from explorer.models.access import Account, ApiToken, AuditEntry, Bucket, SignInLink
 from explorer.models.artifacts import Artifact
-from explorer.models.features import Activity, Collection, Examples, Feature, Label, TokenIndex
+from explorer.models.features import (
+    Activity,
+    Collection,
+    Examples,
+    Feature,
+    FeatureList,
+    Label,
+    ListEntry,
+    TokenIndex,
+)
 from explorer.models.jobs import Job
 from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
 
@@ -17,9 +26,11 @@ __all__ = [
     "Document",
     "Examples",
     "Feature",
+    "FeatureList",
     "Job",
     "Label",
     "LanguageModel",
+    "ListEntry",
     "Sae",
     "SignInLink",
     "TokenIndex",

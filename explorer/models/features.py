@@ -2,8 +2,11 @@
 filled by COPY before anybody sees it, and dropped whole."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.functions import Lower, Now
 
 from explorer.models.artifacts import Artifact
 from explorer.models.fields import RealField
@@ -66,6 +69,18 @@ class Activity(models.Model):
     neighbour_cosine = RealField()  # of the nearest; UNKNOWN where there is no other
     top_token = models.IntegerField()  # that it raises most; −1 where that is not known
 
+    class Meta:
+        # Within a partition, so that the browser's pages are read in either direction.
+        indexes = [
+            models.Index(fields=["n_fired", "index"], name="activity_by_firings"),
+            models.Index(fields=["maximum", "index"], name="activity_by_maximum"),
+            models.Index(fields=["mean", "index"], name="activity_by_mean"),
+            models.Index(fields=["p99", "index"], name="activity_by_p99"),
+            models.Index(fields=["decoder_norm", "index"], name="activity_by_norm"),
+            models.Index(fields=["neighbour_cosine", "index"], name="activity_by_neighbour"),
+            models.Index(fields=["top_token", "index"], name="activity_by_token"),
+        ]
+
     def __str__(self) -> str:
         return f"feature {self.index}"
 
@@ -100,16 +115,67 @@ class TokenIndex(models.Model):
 
 
 class Label(models.Model):
-    """A short text naming a feature. Rows are added; the newest is what a feature is called."""
+    """A short text naming a feature. Rows are added; the current one is what a feature is called."""
 
     sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="labels")
     index = models.IntegerField()
     text = models.CharField(max_length=200, blank=True)  # empty: a label taken away
+    current = models.BooleanField(default=True)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
+    # Words as they are, for prefixes and other languages, and as English bends them.
+    words = models.GeneratedField(
+        expression=SearchVector("text", config="simple") + SearchVector("text", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
 
     class Meta:
-        indexes = [models.Index(fields=["sae", "index", "-id"], name="label_of_feature")]
+        constraints = [
+            models.UniqueConstraint(fields=["sae", "index"], condition=Q(current=True), name="label_current_once")
+        ]
+        indexes = [
+            models.Index(fields=["sae", "index", "-id"], name="label_of_feature"),
+            models.Index(
+                F("sae"), Lower("text"), F("index"), condition=Q(current=True) & ~Q(text=""), name="label_by_text"
+            ),
+            GinIndex(fields=["words"], condition=Q(current=True), name="label_by_words"),
+        ]
 
     def __str__(self) -> str:
         return self.text
+
+
+class FeatureList(models.Model):
+    """Features that somebody keeps together, of whatever SAEs. Bookmarks are one too, each person's first."""
+
+    name = models.CharField(max_length=200)
+    notes = models.TextField(max_length=10_000, blank=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="lists")
+    bookmarks = models.BooleanField(default=False)
+    shared = models.BooleanField(default=True)  # else nobody but its owner sees it
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner"], condition=Q(bookmarks=True), name="list_bookmarks_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ListEntry(models.Model):
+    list = models.ForeignKey(FeatureList, on_delete=models.CASCADE, related_name="entries")
+    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="+")
+    index = models.IntegerField()
+    note = models.CharField(max_length=1000, blank=True)
+    added_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["list", "sae", "index"], name="list_entry_once")]
+        indexes = [models.Index(fields=["sae", "index"], name="list_entry_of_feature")]
+
+    def __str__(self) -> str:
+        return f"feature {self.index} of {self.sae}"

@@ -38,8 +38,7 @@ def page(sae: Sae, collection: Collection | None, after: int | None, size: int =
 
 
 def labels_of(sae: Sae, indexes: list[int]) -> dict[int, str]:
-    q = Label.objects.filter(sae=sae, index__in=indexes).order_by("index", "-pk").distinct("index")
-    return dict(q.values_list("index", "text"))
+    return dict(Label.objects.filter(sae=sae, index__in=indexes, current=True).values_list("index", "text"))
 
 
 def version(slug: str) -> tuple[int, int | None, int | None] | None:

@@ -151,7 +151,7 @@ def _of_collection(collection: Collection, index: int) -> tuple[Activity | None,
 
 
 def newest_labels(sae: Sae, indexes: set[int]) -> dict[int, Label]:
-    q = Label.objects.filter(sae=sae, index__in=indexes).order_by("index", "-pk").distinct("index")
+    q = Label.objects.filter(sae=sae, index__in=indexes, current=True)
     return {label.index: label for label in q}
 
 

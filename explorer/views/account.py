@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from explorer.access import allow
 from explorer.actions import accounts, api_tokens
-from explorer.forms import TokenForm, password_form
+from explorer.forms.people import TokenForm, password_form
 from explorer.gates import address_of, signed_in, token_to_revoke
 from explorer.models.access import Role
 from explorer.queries import access as access_queries

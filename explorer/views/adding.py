@@ -6,7 +6,7 @@ from django.views.decorators.http import require_http_methods
 from explorer import roots
 from explorer.access import allow
 from explorer.actions import adding
-from explorer.forms import AddForm
+from explorer.forms.adding import AddForm
 from explorer.gates import address_of, signed_in
 from explorer.models.access import Role
 from explorer.uploads import did_not_fit

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, Strea
 from django.views.decorators.http import require_safe
 
 from explorer.access import EVERYONE, allow
-from explorer.forms import StreamForm
+from explorer.forms.jobs import StreamForm
 from explorer.streams import JobStream
 
 

@@ -9,7 +9,7 @@ from explorer.access import READERS, allow
 from explorer.actions import labels
 from explorer.etags import revalidated
 from explorer.excerpts import examples
-from explorer.forms import AROUND, USUALLY_AROUND, AroundForm, FeaturesForm, LabelForm
+from explorer.forms.features import AROUND, USUALLY_AROUND, AroundForm, FeaturesForm, LabelForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.models.access import Role
 from explorer.queries import browsing

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from explorer.access import allow, may_change_job, role_of
 from explorer.actions import jobs as job_actions
-from explorer.forms import JobFilter
+from explorer.forms.jobs import JobFilter
 from explorer.gates import job_to_change, job_to_see
 from explorer.models.access import Role
 from explorer.queries import jobs as job_queries

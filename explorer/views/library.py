@@ -7,7 +7,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from explorer.access import READERS, allow, role_of
-from explorer.forms import SeenForm
+from explorer.forms.library import SeenForm
 from explorer.models import Collection, LanguageModel, Sae
 from explorer.models.access import Role
 from explorer.parts import HEADERS, wants_part

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from explorer import samples
 from explorer.access import DEVELOPERS, allow
 from explorer.etags import revalidated
-from explorer.forms import SampleFilter, SampleForm
+from explorer.forms.samples import SampleFilter, SampleForm
 from explorer.parts import wants_part
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from explorer.access import allow, role_of
 from explorer.actions import accounts
-from explorer.forms import ActiveForm, AuditFilter, InvitationForm, RoleForm
+from explorer.forms.people import ActiveForm, AuditFilter, InvitationForm, RoleForm
 from explorer.gates import address_of, person_to_see, signed_in
 from explorer.models.access import Role
 from explorer.queries import access as access_queries

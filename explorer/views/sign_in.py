@@ -14,7 +14,7 @@ from explorer.access import EVERYONE, allow
 from explorer.actions import accounts
 from explorer.actions import sign_in as links
 from explorer.actions.limits import Limit, take
-from explorer.forms import PasswordForm, RegistrationForm
+from explorer.forms.people import PasswordForm, RegistrationForm
 from explorer.gates import address_of, household_of
 
 # Guessing passwords: from one address; and of one person, from however many.

@@ -1,0 +1,1 @@
+"""All input from people, the query strings of GET requests too."""
