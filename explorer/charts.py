@@ -1,6 +1,7 @@
 """Figures for plotly from plain data. Colours are names of CSS variables, which chart.js looks up in the theme."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,26 @@ Figure = dict[str, Any]
 ACCENT, INK, SOFT, LINE = "var(--accent)", "var(--ink)", "var(--soft)", "var(--line)"
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float], *, x: str, y: str = "features") -> Figure:
-    """Counts between consecutive edges, drawn as they are: nothing is counted again in the browser."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where a bar, a point or a selection leads (static/js/ways.js): a list of rows, filtered by these columns."""
+
+    address: str
+    x: str
+    y: str = ""
+
+
+def histogram(
+    edges: Sequence[float],
+    counts: Sequence[float],
+    *,
+    x: str,
+    y: str = "features",
+    ways: Ways | None = None,
+    filters: Sequence[tuple[str, ...]] = (),
+) -> Figure:
+    """Counts between consecutive edges, drawn as they are: nothing is counted again in the browser. `filters` are what
+    the ways' column is filtered by for each bar, as it stands in an address."""
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts lie between {len(counts) + 1} edges, not {len(edges)}")
     pairs = list(pairwise(edges))
@@ -21,11 +40,11 @@ def histogram(edges: Sequence[float], counts: Sequence[float], *, x: str, y: str
         "x": [(low + high) / 2 for low, high in pairs],
         "y": list(counts),
         "width": [high - low for low, high in pairs],
-        "customdata": [[low, high] for low, high in pairs],
+        "customdata": [[*pair, *bounds] for pair, bounds in zip(pairs, filters or [()] * len(pairs), strict=True)],
         "hovertemplate": "%{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y:,}<extra></extra>",
         "marker": {"color": ACCENT, "line": {"width": 0}},
     }
-    return _figure([bars] if any(counts) else [], x, y, bargap=0.04)
+    return _with_ways(_figure([bars] if any(counts) else [], x, y, bargap=0.04), ways)
 
 
 def octaves(lows: Sequence[float], highs: Sequence[float], counts: Sequence[float], *, x: str, y: str) -> Figure:
@@ -45,7 +64,14 @@ def octaves(lows: Sequence[float], highs: Sequence[float], counts: Sequence[floa
 
 
 def scatter(
-    xs: Sequence[float], ys: Sequence[float], names: Sequence[str], *, x: str, y: str, log: bool = False
+    xs: Sequence[float],
+    ys: Sequence[float],
+    names: Sequence[str],
+    *,
+    x: str,
+    y: str,
+    log: bool = False,
+    ways: Ways | None = None,
 ) -> Figure:
     points = {
         "type": "scattergl",
@@ -59,7 +85,13 @@ def scatter(
     figure = _figure([points] if len(xs) else [], x, y)
     if log:
         figure["layout"]["xaxis"]["type"] = "log"
-    return figure
+    if ways:
+        figure["layout"]["dragmode"] = "select"
+    return _with_ways(figure, ways)
+
+
+def _with_ways(figure: Figure, ways: Ways | None) -> Figure:
+    return figure if ways is None else {**figure, "ways": asdict(ways)}
 
 
 def _figure(data: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:

@@ -44,6 +44,7 @@ urlpatterns = [
     path("", library.library, name="library"),
     path("saes/add/", adding.sae_add, name="sae_add"),
     path("saes/<slug:slug>/", saes.sae, name="sae"),
+    path("saes/<slug:slug>/charts/<slug:chart>/", saes.sae_chart, name="sae_chart"),
     path("saes/<slug:slug>/remove/", saes.sae_remove, name="sae_remove"),
     path("saes/<slug:slug>/features/", features.features, name="features"),
     path("saes/<slug:slug>/features/<row:index>/", features.feature, name="feature"),

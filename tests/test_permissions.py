@@ -36,6 +36,8 @@ feature                 GET     in     200    200    200    200    200
 feature                 POST    in     405    405    405    405    405
 feature_json            GET     in     302    302    302    302    302
 feature_json            POST    in     405    405    405    405    405
+sae_chart               GET     in     200    200    200    200    200
+sae_chart               POST    in     405    405    405    405    405
 feature_chart           GET     in     200    200    200    200    200
 feature_chart           POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405
@@ -169,7 +171,8 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     of_sae: dict[str, object] = {}
     if "slug" in _converters(request.node.callspec.params["cell"].address):  # its rows take a moment to load
         found: Explored = request.getfixturevalue("explored")
-        of_sae = {"slug": found.sae.slug, "index": 0, "chart": "logits"}
+        chart = "logits" if "index" in _converters(request.node.callspec.params["cell"].address) else "density"
+        of_sae = {"slug": found.sae.slug, "index": 0, "chart": chart}
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,

@@ -72,15 +72,17 @@
     responsive: true,
     displaylogo: false,
     displayModeBar: "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
   };
+  const BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d"]; // that are left out
+  const SELECTING = ["select2d", "lasso2d"]; // where a selection leads nowhere
 
   async function draw(plot) {
     const figure = figures.get(plot);
     const { colour, done } = palette();
     const themed = coloured({ data: figure.data, layout: layout(figure.layout) }, colour);
     done();
-    await Plotly.react(plot, themed.data, themed.layout, CONFIG);
+    const modeBarButtonsToRemove = figure.ways?.y ? BUTTONS : [...BUTTONS, ...SELECTING];
+    await Plotly.react(plot, themed.data, themed.layout, { ...CONFIG, modeBarButtonsToRemove });
   }
 
   // The same figures for whoever sees no picture.
@@ -127,6 +129,7 @@
       await draw(plot);
       table(plot, figure);
       plot.dataset.chartState = "drawn";
+      plot.dispatchEvent(new CustomEvent("chart", { bubbles: true, detail: figure })); // for what goes with it
     } catch (why) {
       const again = said("button", "Try again");
       again.type = "button";

@@ -1,0 +1,3 @@
+from tests.explored import explored, read
+
+__all__ = ["explored", "read"]
