@@ -39,7 +39,7 @@ def _p99(sae: Sae, collection: Collection) -> Figure:
         [float(f"{each.p99:.4g}") for each in points.some],
         [f"feature {each.index}" for each in points.some],
         x=f"share of tokens it fires on{drawn}",
-        y="99th percentile of its activations",
+        y="99th percentile when firing",
         log=True,
         ways=Ways(reverse("features", args=[sae.slug]), "density", "p99"),
     )
