@@ -1,4 +1,4 @@
-"""Pages that a browser keeps and asks about: unchanged, they cost a 304."""
+"""Pages that a browser keeps and asks about: unchanged, they cost a 304, and for whoever asks anew they are at hand."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,14 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.contrib.messages import get_messages
 from django.http import HttpRequest, HttpResponse
-from django.utils.cache import patch_cache_control, patch_vary_headers
-from django.views.decorators.http import condition
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 
 from explorer import parts, release
 from explorer.access import role_of
+from explorer.made_pages import MadePages
 from explorer.parts import wants_part
 
 Page = Callable[..., HttpResponse]
+made_pages = MadePages()
 
 
 def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
@@ -33,11 +34,13 @@ def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
         return f'"{hashlib.sha256(of_all.encode()).hexdigest()[:32]}"'
 
     def decorate(view: Page) -> Page:
-        conditional = condition(etag_func=etag)(view)
-
         @wraps(view)
         def revalidating(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            response = conditional(request, *args, **kwargs)
+            tag = etag(request, *args, **kwargs)
+            unchanged = get_conditional_response(request, etag=tag)
+            response: HttpResponse = unchanged or _made(request, tag, lambda: view(request, *args, **kwargs))
+            if tag and request.method in ("GET", "HEAD"):
+                response.headers.setdefault("ETag", tag)
             patch_cache_control(response, private=True, no_cache=True)
             patch_vary_headers(response, ["Cookie", *parts.HEADERS])
             return response
@@ -45,3 +48,17 @@ def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
         return revalidating
 
     return decorate
+
+
+def _made(request: HttpRequest, tag: str | None, make: Callable[[], HttpResponse]) -> HttpResponse:
+    """A page that is at hand, or made now."""
+    if tag is None or request.method != "GET":
+        return make()
+    there = made_pages.get(tag)
+    if there is not None:
+        return there
+    response = make()
+    news = request.META.get("CSRF_COOKIE_NEEDS_UPDATE")  # its forms go with a cookie that it brings
+    if response.status_code == 200 and not response.streaming and not response.cookies and not news:
+        made_pages.put(tag, response)
+    return response

@@ -4,26 +4,38 @@ import pytest
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
-from explorer import release
+from explorer import etags, release
 from explorer.access import READERS, allow
 from explorer.actions.accounts import set_role
 from explorer.etags import revalidated
+from explorer.made_pages import MadePages
 from explorer.models.access import Role
 from explorer.urls import urlpatterns as ours
 
 pytestmark = pytest.mark.django_db
 
-DATA = {"version": 1}
+DATA = {"version": 1, "made": 0}
 
 
 @allow(READERS)
 @revalidated(lambda request: DATA["version"])
 def page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("a page")
+    DATA["made"] += 1
+    answer = HttpResponse(f"a page, made {DATA['made']} times")
+    answer.headers["X-Said"] = "by the view"
+    answer.xframe_options_exempt = "embed" in request.GET
+    return answer
+
+
+@allow(READERS)
+@revalidated(lambda request: "with a form")
+def form(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(get_token(request))
 
 
 @allow(READERS)
@@ -32,13 +44,14 @@ def say(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-urlpatterns = [*ours, path("page/", page, name="page"), path("say/", say, name="say")]
+urlpatterns = [*ours, path("page/", page, name="page"), path("form/", form, name="form"), path("say/", say, name="say")]
 
 
 @pytest.fixture
 def visitor(client: Client, viewer: User, settings: Settings) -> Client:
     settings.ROOT_URLCONF = __name__
-    DATA["version"] = 1
+    DATA.update(version=1, made=0)
+    etags.made_pages = MadePages()
     client.force_login(viewer)
     client.cookies[settings.CSRF_COOKIE_NAME] = "a" * 32
     return client
@@ -56,6 +69,47 @@ def test_an_unchanged_page_is_not_sent_again(visitor: Client) -> None:
     for answer in (first, again):
         assert set(answer.headers["Cache-Control"].split(", ")) == {"private", "no-cache"}
         assert {"Cookie", "HX-Request", "HX-History-Restore-Request"} <= set(answer.headers["Vary"].split(", "))
+
+
+def test_who_asks_anew_gets_what_was_made(visitor: Client, viewer: User) -> None:
+    first, again = visitor.get("/page/"), visitor.get("/page/")
+    assert first.content == again.content == b"a page, made 1 times"
+    assert dict(first.items()) == dict(again.items())
+    assert again.headers["X-Said"] == "by the view"
+    assert visitor.get("/page/?sort=label").content == b"a page, made 2 times"
+    framed = [visitor.get("/page/?embed") for _ in range(2)]
+    assert [answer.headers.get("X-Frame-Options") for answer in framed] == [None, None]
+    DATA["version"] = 2
+    assert visitor.get("/page/").content == b"a page, made 4 times"
+    visitor.force_login(User.objects.create_user("other"))
+    assert visitor.get("/page/").content == b"a page, made 5 times"
+    assert visitor.head("/page/").status_code == 200
+    assert DATA["made"] == 6
+
+
+def test_a_page_that_brings_its_cookie_is_made_for_one(visitor: Client, settings: Settings) -> None:
+    del visitor.cookies[settings.CSRF_COOKIE_NAME]
+    first = visitor.get("/form/")
+    assert settings.CSRF_COOKIE_NAME in first.cookies
+    del visitor.cookies[settings.CSRF_COOKIE_NAME]
+    again = visitor.get("/form/")
+    assert settings.CSRF_COOKIE_NAME in again.cookies
+    assert first.content != again.content
+
+
+def test_what_was_made_takes_no_more_than_its_room() -> None:
+    pages = MadePages(room=100)
+    for name in "abc":
+        pages.put(name, HttpResponse(name * 40))
+    pages.put("large", HttpResponse("x" * 101))
+    pages.put("c", HttpResponse("another"))
+    assert pages.get("a") is None
+    assert pages.get("large") is None
+    assert [pages.get(name).content for name in "bc"] == [b"b" * 40, b"c" * 40]  # type: ignore[union-attr]
+    pages.get("b")
+    pages.put("d", HttpResponse("d" * 40))
+    assert pages.get("c") is None
+    assert pages.get("b") is not None
 
 
 def test_what_changes_it(visitor: Client, viewer: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
