@@ -1,17 +1,20 @@
 """Load by `wrk`, each of whose answers must be the one that a single plain request gets."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 CONNECTIONS = 8
+SKIPPED = 1000  # paths that a start may have asked for before it was given up
 MOST_STARTS, SETTLING = 40, 0.25  # seconds after which all connections have been accepted
-SCRIPT = Path(__file__).with_name("wrk.lua")
+SCRIPT, WALK = Path(__file__).with_name("wrk.lua"), Path(__file__).with_name("wrk_walk.lua")
 PATIENCE = 15.0  # seconds that wrk or an answer may take beyond what was asked
 
 
@@ -70,11 +73,29 @@ def load(
 
     wrk counts only statuses from 400 on as bad, so a redirect is told by its length.
     """
+    code, output, errors, lopsided = _run(port, SCRIPT, headers, seconds, shared, {}, path)
+    return _read(code, output, errors, path, expected, lopsided)
+
+
+def _run(
+    port: int,
+    script: Path,
+    headers: Mapping[str, str],
+    seconds: int,
+    shared: Callable[[int], bool],
+    variables: Mapping[str, str],
+    path: str = "/",
+) -> tuple[int, str, str, int]:
+    """wrk's exit, what it said, and how many starts before it left a process of the server without a connection."""
     options = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
-    command = [find(), "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(SCRIPT), *options]
+    command = [find(), "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(script), *options]
     for lopsided in range(MOST_STARTS):
         with subprocess.Popen(
-            [*command, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, f"http://127.0.0.1:{port}{path}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **variables, "SKIP": str(lopsided * SKIPPED)},
         ) as run:
             try:
                 time.sleep(SETTLING)
@@ -83,8 +104,26 @@ def load(
                 output, errors = run.communicate(timeout=seconds + PATIENCE)
             finally:
                 run.kill()
-        return _read(run.returncode, output, errors, path, expected, lopsided)
+        return run.returncode, output, errors, lopsided
     raise NotMeasured(f"{path}: in {MOST_STARTS} starts some process of the server got no connection")
+
+
+def walk(
+    port: int, paths: Sequence[str], headers: Mapping[str, str], *, seconds: int, shared: Callable[[int], bool]
+) -> Load:
+    """One run over paths, each of which is asked for once at most; every answer must be a 200."""
+    with tempfile.NamedTemporaryFile("w", suffix=".paths") as file:
+        file.write("\n".join(paths))
+        file.flush()
+        code, output, errors, lopsided = _run(port, WALK, headers, seconds, shared, {"WALK": file.name})
+    if code:
+        raise NotMeasured(f"wrk failed on its walk: {errors or output}")
+    said = json.loads(output.splitlines()[-1])
+    if said["bad_status"] or said["broken"] or not said["requests"]:
+        raise NotMeasured(f"of {said['requests']} answers {said['bad_status']} were no 200: {output}")
+    if said["asked"] > len(paths):
+        raise NotMeasured(f"{len(paths)} paths are too few for {seconds} s: {said['requests']} were answered")
+    return Load(said["requests"] / said["microseconds"] * 1e6, said["p95"] / 1e3, lopsided)
 
 
 def _read(code: int, output: str, errors: str, path: str, expected: Answer, lopsided: int) -> Load:

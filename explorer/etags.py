@@ -58,7 +58,12 @@ def _made(request: HttpRequest, tag: str | None, make: Callable[[], HttpResponse
     if there is not None:
         return there
     response = make()
-    news = request.META.get("CSRF_COOKIE_NEEDS_UPDATE")  # its forms go with a cookie that it brings
-    if response.status_code == 200 and not response.streaming and not response.cookies and not news:
+    if response.status_code == 200 and not response.streaming and not response.cookies and not _brings_secret(request):
         made_pages.put(tag, response)
     return response
+
+
+def _brings_secret(request: HttpRequest) -> bool:
+    """Whether a page's forms go with a cookie that comes with it, and not with one that is there."""
+    secret = request.META.get("CSRF_COOKIE") if request.META.get("CSRF_COOKIE_NEEDS_UPDATE") else None
+    return secret is not None and secret != request.COOKIES.get(settings.CSRF_COOKIE_NAME)

@@ -87,6 +87,11 @@ def test_who_asks_anew_gets_what_was_made(visitor: Client, viewer: User) -> None
     assert DATA["made"] == 6
 
 
+def test_a_page_with_a_form_is_at_hand_for_who_has_its_cookie(visitor: Client) -> None:
+    first, again = visitor.get("/form/"), visitor.get("/form/")
+    assert first.content == again.content  # made anew, it would be masked anew
+
+
 def test_a_page_that_brings_its_cookie_is_made_for_one(visitor: Client, settings: Settings) -> None:
     del visitor.cookies[settings.CSRF_COOKIE_NAME]
     first = visitor.get("/form/")
