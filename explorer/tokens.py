@@ -81,6 +81,11 @@ class Vocabulary:
         known = len(self._tokens)
         return [self._tokens[token].decode(errors="replace") if 0 <= token < known else "" for token in ids]
 
+    def spelled(self, text: str) -> list[int]:
+        """The tokens that are a text, or that text after a space, as most words are."""
+        wanted = {text.encode(), f" {text}".encode()}
+        return [token for token, known in enumerate(self._tokens) if known in wanted]
+
     def continues(self, token: int) -> bool:
         """Whether it begins within a character of UTF-8."""
         return self._is_text(token) and 0x80 <= self._tokens[token][0] < 0xC0

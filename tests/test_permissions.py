@@ -32,6 +32,10 @@ sae_remove              GET     in     in     403    403    405    405
 sae_remove              POST    in     in     403    403    403    302
 features                GET     in     200    200    200    200    200
 features                POST    in     405    405    405    405    405
+features_csv            GET     in     200    200    200    200    200
+features_csv            POST    in     405    405    405    405    405
+features_jsonl          GET     in     200    200    200    200    200
+features_jsonl          POST    in     405    405    405    405    405
 feature                 GET     in     200    200    200    200    200
 feature                 POST    in     405    405    405    405    405
 feature_json            GET     in     302    302    302    302    302

@@ -1,12 +1,5 @@
 from django import forms
 
-from explorer.forms.limits import BIGGEST_INDEX
-
-
-class FeaturesForm(forms.Form):
-    after = forms.IntegerField(min_value=0, max_value=BIGGEST_INDEX, required=False)
-
-
 USUALLY_AROUND = 16
 AROUND = [("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")]
 

@@ -162,16 +162,6 @@ def features_on(collection: Collection, token: int) -> list[int]:
     return token_index_form.features_on(bytes(packed), token) if packed else []
 
 
-def features_around(sae: Sae, index: int) -> tuple[int | None, int | None]:
-    """The features before and after it that fire."""
-    collection = library.newest(sae)
-    if collection is None:
-        return (index - 1 if index else None), (index + 1 if index + 1 < sae.n_latents else None)
-    q = Activity.objects.filter(collection=collection, n_fired__gt=0).values_list("index", flat=True)
-    before = q.filter(index__lt=index).order_by("-index").first()
-    return before, q.filter(index__gt=index).order_by("index").first()
-
-
 def _lens(found: feature_form.Lens | None) -> Lens | None:
     if found is None:
         return None

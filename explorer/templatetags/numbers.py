@@ -1,6 +1,7 @@
 from django import template
 
 from explorer import numbers
+from explorer.models.features import UNKNOWN
 
 register = template.Library()
 register.filter("count", numbers.count)
@@ -14,6 +15,11 @@ def significant(number: object) -> str:
 @register.filter
 def percent(part: object) -> str:
     return numbers.percent(_known(part))
+
+
+@register.filter
+def cosine(number: float) -> str:
+    return numbers.significant(None if number == UNKNOWN else number)
 
 
 @register.filter

@@ -9,12 +9,12 @@ from explorer.access import READERS, allow
 from explorer.actions import labels
 from explorer.etags import revalidated
 from explorer.excerpts import examples
-from explorer.forms.features import AROUND, USUALLY_AROUND, AroundForm, FeaturesForm, LabelForm
+from explorer.forms.browser import filters_of
+from explorer.forms.features import AROUND, USUALLY_AROUND, AroundForm, LabelForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.models.access import Role
 from explorer.queries import browsing
-from explorer.queries import features as feature_queries
-from explorer.queries import library as library_queries
+from explorer.queries.browsing import Asked
 from explorer.queries.features import FeaturePage
 
 
@@ -25,22 +25,10 @@ def _version(request: HttpRequest, slug: str, **_: Any) -> object:
 @allow(READERS)
 @require_safe
 @revalidated(_version)
-def features(request: HttpRequest, slug: str) -> HttpResponse:
-    sae, form = sae_to_see(slug), FeaturesForm(request.GET)
-    after = form.cleaned_data["after"] if form.is_valid() else None
-    collection = library_queries.newest(sae)
-    page = browsing.page(sae, collection, after)
-    ctx = {"sae": sae, "collection": collection, "page": page, "after": after, "vocabulary": vocabulary.of(sae.lm)}
-    return render(request, "features/features.html", ctx)
-
-
-@allow(READERS)
-@require_safe
-@revalidated(_version)
 def feature(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     form = AroundForm(request.GET)
     around = form.cleaned_data["around"] if form.is_valid() else USUALLY_AROUND
-    return render(request, "features/feature.html", _feature_context(slug, index, around))
+    return render(request, "features/feature.html", _feature_context(request, slug, index, around))
 
 
 @allow(READERS)
@@ -67,15 +55,20 @@ def feature_chart(request: HttpRequest, slug: str, index: int, chart: str) -> Js
 def feature_label(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     page, form = feature_to_see(slug, index), LabelForm(request.POST)
     if not form.is_valid():
-        return render(request, "features/feature.html", _feature_context(slug, index, USUALLY_AROUND, form), status=422)
+        return render(
+            request, "features/feature.html", _feature_context(request, slug, index, USUALLY_AROUND, form), status=422
+        )
     labels.give(page.sae, index, form.cleaned_data["label"], by=signed_in(request))
     return redirect("feature", slug, index)
 
 
-def _feature_context(slug: str, index: int, around: int | None, form: LabelForm | None = None) -> dict[str, object]:
+def _feature_context(
+    request: HttpRequest, slug: str, index: int, around: int | None, form: LabelForm | None = None
+) -> dict[str, object]:
     page = feature_to_see(slug, index)
     words = vocabulary.of(page.sae.lm)
-    before, after = feature_queries.features_around(page.sae, index)
+    filters = filters_of(request.GET, page.sae, request.user).beside(page.collection)
+    before, after = browsing.around(Asked(page.sae, page.collection, filters), index)
     return {
         "page": page,
         "sae": page.sae,

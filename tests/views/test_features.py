@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from explorer import densities
 from explorer.actions import labels
 from explorer.actions.accounts import set_role
-from explorer.models import Activity, Label
+from explorer.models import Label
 from explorer.models.access import Role
 from explorer.numbers import count, significant
 from sae_core import ArrayFile
@@ -191,36 +191,6 @@ def test_it_takes_as_many_queries_whatever_it_shows(
     etag = looking.get(f"{explored.page}features/{fires[0]}/")["ETag"]
     with django_assert_num_queries(3):
         looking.get(f"{explored.page}features/{fires[0]}/", headers={"If-None-Match": etag})
-
-
-def test_the_list_is_paged_by_index(looking: Client, explored: Explored, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = looking.get(f"{explored.page}features/").content.decode()
-    listed = [int(each) for each in re.findall(rf'href="{explored.page}features/(\d+)/"', page)]
-    assert listed == list(range(explored.sae.n_latents))
-    assert "never fired" in page
-    assert 'rel="next"' not in page
-    rest = looking.get(f"{explored.page}features/?after=30").content.decode()
-    listed = [int(each) for each in re.findall(rf'href="{explored.page}features/(\d+)/"', rest)]
-    assert listed == list(range(31, explored.sae.n_latents))
-    assert "There is none after 36" in looking.get(f"{explored.page}features/?after=36").content.decode()
-
-
-@pytest.mark.parametrize("after", ["x", "-1", "9" * 30, "%00"])
-def test_a_place_that_is_none_is_the_first(looking: Client, explored: Explored, after: str) -> None:
-    page = looking.get(f"{explored.page}features/?after={after}")
-    assert page.status_code == 200
-    assert f'href="{explored.page}features/0/"' in page.content.decode()
-
-
-def test_the_list_takes_as_many_queries_for_many(
-    looking: Client, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    looking.get(f"{explored.page}features/")
-    with django_assert_num_queries(7):  # session, user, version, SAE, its collections, activity, labels
-        looking.get(f"{explored.page}features/?after=10")
-    Activity.objects.filter(index__gt=12).delete()
-    with django_assert_num_queries(7):
-        looking.get(f"{explored.page}features/?after=11")
 
 
 def test_json_stands_behind_its_address(looking: Client, explored: Explored) -> None:

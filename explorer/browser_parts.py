@@ -1,0 +1,112 @@
+"""The browser's page apart from its rows: what its columns are headed by, and what filters it."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from django.http import QueryDict
+
+from explorer.forms.browser import COLUMNS, RANGES, BrowserForm
+from explorer.numbers import significant
+from explorer.queries.browsing import Asked
+from explorer.queries.filtering import OF_WEIGHTS, RISING, Sort
+
+PLACES = ("after", "before", "at")
+NUMERIC = {"index", "n_fired", *RANGES}
+WITHOUT_TEXT = {"label", "decoder_norm", "encoder_cosine"}
+PRESETS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("All", {}), ("Fire", {"fires": "yes"}), ("Never fired", {"fires": "never"}), ("Ultra-low", {"fires": "ultra-low"}),
+    ("Dense", {"fires": "dense"}), ("Labelled", {"labelled": "yes"}), ("Unlabelled", {"labelled": "no"}),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    name: str
+    title: str
+    numeric: bool
+    sortable: bool
+    sorted: str
+    next_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A filter in force, and the address without it."""
+
+    says: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    title: str
+    href: str
+    chosen: bool
+
+
+def headers(asked: Asked, columns: Collection[str]) -> list[Header]:
+    shown = [name for name in COLUMNS if name in columns and (asked.collection or name in WITHOUT_TEXT)]
+    sortable = {each.value for each in (Sort if asked.collection else OF_WEIGHTS)}
+    return [_header(asked, name, name in sortable) for name in ("index", *shown)]
+
+
+def _header(asked: Asked, name: str, sortable: bool) -> Header:
+    falling = asked.filters.descending
+    here = sortable and asked.filters.sort == name
+    direction = ("descending" if falling else "ascending") if here else "none"
+    follows = ("asc" if falling else "desc") if here else ("asc" if name in RISING else "desc")
+    return Header(name, COLUMNS.get(name, "Index"), name in NUMERIC, sortable, direction, follows)
+
+
+def presets(data: QueryDict) -> list[Preset]:
+    return [
+        Preset(
+            title,
+            without(data, ("fires", "labelled"), **given),
+            all(data.get(name, "") == given.get(name, "") for name in ("fires", "labelled")),
+        )
+        for title, given in PRESETS
+    ]
+
+
+def chips(form: BrowserForm, data: QueryDict) -> list[Chip]:
+    given = form.cleaned_data
+    found = []
+    for name, title in RANGES.items():
+        ends = (given.get(f"{name}_min"), given.get(f"{name}_max"))
+        if ends != (None, None):
+            found.append(Chip(f"{title} {_between(*ends)}", without(data, (f"{name}_min", f"{name}_max"))))
+    if given.get("fires"):
+        found.append(Chip(_FIRES[given["fires"]], without(data, ["fires"])))
+    if given.get("labelled"):
+        found.append(Chip("labelled" if given["labelled"] == "yes" else "without a label", without(data, ["labelled"])))
+    if given.get("words"):
+        found.append(Chip(f"label: {' '.join(given['words'])}", without(data, ["words"])))
+    if given.get("token") is not None:
+        found.append(Chip(f"raises “{data['token']}” most", without(data, ["token"])))
+    if given.get("list"):
+        found.append(Chip(f"in the list {given['list'].name}", without(data, ["list"])))
+    return found
+
+
+def without(data: QueryDict, names: Iterable[str] = (), **instead: str) -> str:
+    """The address's query without these, and from the first page on."""
+    changed = data.copy()
+    for name in (*PLACES, *names):
+        changed.pop(name, None)
+    for name, value in instead.items():
+        changed[name] = value
+    return f"?{changed.urlencode()}" if changed else ""
+
+
+_FIRES = {"yes": "fires", "never": "never fired", "ultra-low": "ultra-low", "dense": "dense"}
+
+
+def _between(least: float | None, most: float | None) -> str:
+    if least is None:
+        return f"≤ {_short(most)}"
+    return f"≥ {_short(least)}" if most is None else f"{_short(least)} to {_short(most)}"
+
+
+def _short(number: float | None) -> str:
+    return str(number) if isinstance(number, int) else significant(number)

@@ -1,0 +1,76 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_safe
+
+from explorer import records
+from explorer.access import READERS, allow
+from explorer.browser_parts import PLACES, chips, headers, presets, without
+from explorer.etags import revalidated
+from explorer.forms.browser import USUAL, BrowserForm
+from explorer.gates import sae_to_see
+from explorer.listed import listed
+from explorer.queries import browsing, filtering
+from explorer.queries import library as library_queries
+from explorer.queries.browsing import Asked
+
+
+def _version(request: HttpRequest, slug: str, **_: Any) -> object:
+    """A list may lose an entry without leaving a trace."""
+    of_sae = None if "list" in request.GET else browsing.version(slug)
+    return of_sae and (of_sae, list(filtering.lists_to_see(request.user).values_list("pk", "name")))
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def features(request: HttpRequest, slug: str) -> HttpResponse:
+    sae = sae_to_see(slug)
+    form, collection = BrowserForm(request.GET, sae, request.user), library_queries.newest(sae)
+    asked = Asked(sae, collection, form.filters.beside(collection))
+    page = browsing.page(asked, form.place)
+    columns = {*form.chosen_columns, asked.filters.sort.value}
+    ctx = {
+        "sae": sae,
+        "collection": collection,
+        "form": form,
+        "asked": asked,
+        "page": page,
+        "rows": listed(asked, page.rows, columns),
+        "n": browsing.count(asked),
+        "columns": columns,
+        "headers": headers(asked, columns),
+        "presets": presets(request.GET),
+        "chips": chips(form, request.GET),
+        "carried": without(request.GET),
+        "unlabelled": without(request.GET, ["sort", "dir"], labelled="no"),
+        "usual": USUAL,
+        "places": PLACES,
+    }
+    return render(request, "browser/features.html", ctx)
+
+
+@allow(READERS)
+@require_safe
+def features_csv(request: HttpRequest, slug: str) -> StreamingHttpResponse:
+    return _download(request, slug, records.as_csv, "text/csv; charset=utf-8", "csv")
+
+
+@allow(READERS)
+@require_safe
+def features_jsonl(request: HttpRequest, slug: str) -> StreamingHttpResponse:
+    return _download(request, slug, records.as_jsonl, "application/jsonl; charset=utf-8", "jsonl")
+
+
+def _download(
+    request: HttpRequest, slug: str, written: Callable[[Asked], Iterator[str]], kind: str, ending: str
+) -> StreamingHttpResponse:
+    """All that the filters find, in the order of the page."""
+    sae = sae_to_see(slug)
+    collection = library_queries.newest(sae)
+    asked = Asked(sae, collection, BrowserForm(request.GET, sae, request.user).filters.beside(collection))
+    name = content_disposition_header(True, f"{sae.slug}-features.{ending}")
+    return StreamingHttpResponse(written(asked), content_type=kind, headers={"Content-Disposition": name})
