@@ -11,6 +11,7 @@ from explorer.queries.browsing import Asked
 from explorer.queries.filtering import OF_WEIGHTS, RISING, Sort
 
 PLACES = ("after", "before", "at")
+BESIDE = ("sort", "dir", "fires", "labelled")  # chosen elsewhere than among the fields
 NUMERIC = {"index", "n_fired", *RANGES}
 WITHOUT_TEXT = {"label", "decoder_norm", "encoder_cosine"}
 PRESETS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -87,6 +88,15 @@ def chips(form: BrowserForm, data: QueryDict) -> list[Chip]:
     if given.get("list"):
         found.append(Chip(f"in the list {given['list'].name}", without(data, ["list"])))
     return found
+
+
+def elsewhere(form: BrowserForm) -> list[str]:
+    """What is wrong with values that have no field to be named at."""
+    messages = [
+        f"{name}: {message} It was left out." for name in (*BESIDE, "columns") for message in form.errors.get(name, [])
+    ]
+    places = [f"{name}: there is no such place; this is the first page." for name in PLACES if name in form.errors]
+    return messages + places
 
 
 def without(data: QueryDict, names: Iterable[str] = (), **instead: str) -> str:

@@ -23,11 +23,11 @@ COLUMNS = {
     "maximum": "Maximum",
     "mean": "Mean",
     "p99": "99th percentile",
-    "histogram": "Activations",
-    "token": "Raises most",
     "decoder_norm": "Decoder norm",
     "neighbour_cosine": "Nearest",
     "encoder_cosine": "Encoder and decoder",
+    "histogram": "Activations",
+    "token": "Raises most",
     "example": "Strongest example",
 }
 USUAL = ["label", "density", "maximum", "histogram", "token", "example"]

@@ -1,7 +1,6 @@
 from django import template
 
 from explorer import numbers
-from explorer.models.features import UNKNOWN
 
 register = template.Library()
 register.filter("count", numbers.count)
@@ -15,11 +14,6 @@ def significant(number: object) -> str:
 @register.filter
 def percent(part: object) -> str:
     return numbers.percent(_known(part))
-
-
-@register.filter
-def cosine(number: float) -> str:
-    return numbers.significant(None if number == UNKNOWN else number)
 
 
 @register.filter

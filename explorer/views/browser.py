@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from explorer import records
 from explorer.access import READERS, allow
-from explorer.browser_parts import PLACES, chips, headers, presets, without
+from explorer.browser_parts import BESIDE, chips, elsewhere, headers, presets, without
 from explorer.etags import revalidated
 from explorer.forms.browser import USUAL, BrowserForm
 from explorer.gates import sae_to_see
@@ -32,7 +32,7 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
     form, collection = BrowserForm(request.GET, sae, request.user), library_queries.newest(sae)
     asked = Asked(sae, collection, form.filters.beside(collection))
     page = browsing.page(asked, form.place)
-    columns = {*form.chosen_columns, asked.filters.sort.value}
+    columns = dict.fromkeys([*form.chosen_columns, asked.filters.sort.value], True)
     ctx = {
         "sae": sae,
         "collection": collection,
@@ -48,7 +48,8 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
         "carried": without(request.GET),
         "unlabelled": without(request.GET, ["sort", "dir"], labelled="no"),
         "usual": USUAL,
-        "places": PLACES,
+        "kept": [(name, form.cleaned_data[name]) for name in BESIDE if form.cleaned_data.get(name)],
+        "elsewhere": elsewhere(form),
     }
     return render(request, "browser/features.html", ctx)
 
