@@ -118,14 +118,6 @@ def labels_of(sae: Sae, indexes: list[int]) -> dict[int, str]:
     return dict(Label.objects.filter(sae=sae, index__in=indexes, current=True).values_list("index", "text"))
 
 
-def version(slug: str) -> tuple[int, int | None, int | None] | None:
-    """All that pages of an SAE's features depend on: itself, its newest collection, its newest label."""
-    newest = Subquery(Collection.objects.filter(sae=OuterRef("pk")).order_by("-pk").values("pk")[:1])
-    label = Subquery(Label.objects.filter(sae=OuterRef("pk")).order_by("-pk").values("pk")[:1])
-    q = Sae.objects.filter(slug=slug).annotate(newest=newest, label=label)
-    return q.values_list("pk", "newest", "label").first()
-
-
 def _ordered(asked: Asked, backwards: bool) -> "QuerySet[Any, int]":
     """Indexes, in the order that is asked for or in the other one."""
     sort, falling = asked.filters.sort, asked.filters.descending != backwards

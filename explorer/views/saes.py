@@ -11,12 +11,12 @@ from explorer.actions import removing
 from explorer.etags import revalidated
 from explorer.gates import address_of, sae_to_change, sae_to_see, signed_in
 from explorer.models.access import Role
-from explorer.queries import browsing, distributions
+from explorer.queries import distributions, versions
 from explorer.queries import library as library_queries
 
 
 def _version(request: HttpRequest, slug: str, **_: Any) -> object:
-    return browsing.version(slug)
+    return versions.of_sae(slug)
 
 
 @allow(READERS)
