@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
-from explorer.models import Job, Sae
+from explorer.models import FeatureList, Job, Sae
 from explorer.models.access import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -66,3 +66,12 @@ def may_change_sae(user: Person, sae: Sae) -> bool:
 
 def may_change_job(user: Person, job: Job) -> bool:
     return role_of(user).may_administer or (job.created_by_id is not None and job.created_by_id == user.pk)
+
+
+def may_see_list(user: Person, found: FeatureList) -> bool:
+    return found.shared or (found.owner_id is not None and found.owner_id == user.pk)
+
+
+def may_remove_list(user: Person, found: FeatureList) -> bool:
+    """Bookmarks stay, as everybody has them."""
+    return not found.bookmarks and (role_of(user).may_administer or found.owner_id == user.pk)

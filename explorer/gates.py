@@ -4,13 +4,14 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
-from explorer.access import Person, may_change_job, may_change_sae, role_of
+from explorer.access import Person, may_change_job, may_change_sae, may_remove_list, may_see_list, role_of
 from explorer.front.forwarded import client_key
-from explorer.models import ApiToken, Job, Sae
+from explorer.models import ApiToken, FeatureList, Job, ListEntry, Sae
 from explorer.queries import access as access_queries
 from explorer.queries import features as feature_queries
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
+from explorer.queries import lists as list_queries
 from explorer.queries.features import FeaturePage
 
 
@@ -60,12 +61,49 @@ def sae_to_change(user: Person, slug: str) -> Sae:
     return sae
 
 
+def sae_of_feature(slug: str, index: int) -> Sae:
+    """For what is about a feature and shows nothing of its evidence."""
+    sae = sae_to_see(slug)
+    if index >= sae.n_latents:
+        raise Http404(f"{sae.name} has no feature {index}.")
+    return sae
+
+
 def feature_to_see(slug: str, index: int) -> FeaturePage:
     sae = sae_to_see(slug)
     page = feature_queries.feature(sae, index) if index < sae.n_latents else None
     if page is None:
         raise Http404(f"{sae.name} has no feature {index}.")
     return page
+
+
+def list_to_see(user: Person, list_id: int) -> FeatureList:
+    """Of others' that are not shared, not even that there are any is told."""
+    found = list_queries.feature_list(list_id)
+    if found is None or not may_see_list(user, found):
+        raise Http404(f"There is no list {list_id}.")
+    return found
+
+
+def list_to_change(user: User, list_id: int) -> FeatureList:
+    found = list_to_see(user, list_id)
+    if found.owner_id != user.pk:
+        raise PermissionDenied("Only whoever made a list may change it.")
+    return found
+
+
+def list_to_remove(user: User, list_id: int) -> FeatureList:
+    found = list_to_see(user, list_id)
+    if not may_remove_list(user, found):
+        raise PermissionDenied("Only whoever made a list, or an administrator, may remove it.")
+    return found
+
+
+def entry_to_change(user: User, list_id: int, entry_id: int) -> ListEntry:
+    found = list_queries.entry(list_to_change(user, list_id), entry_id)
+    if found is None:
+        raise Http404(f"There is no entry {entry_id} in this list.")
+    return found
 
 
 def job_to_see(job_id: int) -> Job:

@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from pytest_django import Settings
 
 from explorer import artifacts
-from explorer.actions import api_tokens, sign_in
+from explorer.actions import api_tokens, lists, sign_in
 from explorer.actions.accounts import set_role
 from explorer.models import Job
 from explorer.models.access import Role, Scope
@@ -46,6 +46,36 @@ feature_chart           GET     in     200    200    200    200    200
 feature_chart           POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405
 feature_label           POST    in     in     403    302    302    302
+feature_labels          GET     in     200    200    200    200    200
+feature_labels          POST    in     405    405    405    405    405
+feature_keep            GET     in     in     200    200    200    200
+feature_keep            POST    in     in     302    302    302    302
+labels                  GET     in     200    200    200    200    200
+labels                  POST    in     405    405    405    405    405
+labels_csv              GET     in     200    200    200    200    200
+labels_csv              POST    in     405    405    405    405    405
+labels_jsonl            GET     in     200    200    200    200    200
+labels_jsonl            POST    in     405    405    405    405    405
+labels_import           GET     in     in     403    403    405    405
+labels_import           POST    in     in     403    403    422    422
+lists                   GET     in     200    200    200    200    200
+lists                   POST    in     405    405    405    405    405
+list_make               GET     in     in     405    405    405    405
+list_make               POST    in     in     422    422    422    422
+list                    GET     in     200    200    200    200    200
+list                    POST    in     405    405    405    405    405
+list_csv                GET     in     200    200    200    200    200
+list_csv                POST    in     405    405    405    405    405
+list_jsonl              GET     in     200    200    200    200    200
+list_jsonl              POST    in     405    405    405    405    405
+list_change             GET     in     in     405    405    405    405
+list_change             POST    in     in     403    403    403    403
+list_remove             GET     in     in     405    405    405    405
+list_remove             POST    in     in     403    403    403    302
+entry_note              GET     in     in     405    405    405    405
+entry_note              POST    in     in     403    403    403    403
+entry_remove            GET     in     in     405    405    405    405
+entry_remove            POST    in     in     403    403    403    403
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
 diagnose                GET     in     in     403    403    405    405
@@ -185,6 +215,8 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         "token_id": token.pk,
         "token": sign_in.make_link(other),
         "name": "histogram",
+        "list_id": lists.make("theirs", shared=True, by=other).pk,
+        "entry_id": 1,
     } | of_sae
 
 

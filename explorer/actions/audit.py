@@ -19,6 +19,8 @@ class Action(StrEnum):
     TOKEN_REVOKED = "token revoked"  # noqa: S105
     FILES_IMPORTED = "files imported"
     SAE_REMOVED = "SAE removed"
+    LABELS_IMPORTED = "labels imported"
+    LIST_REMOVED = "list removed"
 
 
 def note(

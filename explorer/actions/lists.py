@@ -1,0 +1,84 @@
+"""Lists of features, and who keeps what in them."""
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from explorer.actions.audit import Action, note
+from explorer.models import FeatureList, ListEntry, Sae
+from explorer.plain import plain
+from explorer.queries.lists import BOOKMARKS
+
+MOST_LISTS = 500  # of one person
+MOST_ENTRIES = 10_000  # of one list
+LONGEST_NAME, LONGEST_NOTES, LONGEST_NOTE = 200, 10_000, 1000  # characters
+
+
+class NotPossible(Exception):
+    """Why, for the person who asked."""
+
+
+def bookmarks(user: User) -> FeatureList:
+    """Each person's first list, which is there once it is used; nobody else's business until it is shared."""
+    found, _ = FeatureList.objects.get_or_create(
+        owner=user, bookmarks=True, defaults={"name": BOOKMARKS, "shared": False}
+    )
+    return found
+
+
+def make(name: str, notes: str = "", *, shared: bool, by: User) -> FeatureList:
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=by.pk)  # two at once are counted one after the other
+        if FeatureList.objects.filter(owner=by).count() >= MOST_LISTS:
+            raise NotPossible(f"You have {MOST_LISTS} lists, which are the most. Remove one first.")
+        return FeatureList.objects.create(name=named(name), notes=plain(notes), shared=shared, owner=by)
+
+
+def change(found: FeatureList, name: str, notes: str, *, shared: bool) -> None:
+    """Bookmarks keep their name."""
+    found.name = found.name if found.bookmarks else named(name)
+    found.notes, found.shared = plain(notes), shared
+    FeatureList.objects.filter(pk=found.pk).update(name=found.name, notes=found.notes, shared=shared)
+
+
+def remove(found: FeatureList, *, by: User, address: str) -> None:
+    """With its entries. That somebody else's went is noted."""
+    with transaction.atomic():
+        if found.owner_id != by.pk:
+            details = {"owner": found.owner.username if found.owner else "", "entries": found.entries.count()}
+            note(Action.LIST_REMOVED, found.name, by=by, address=address, details=details)
+        FeatureList.objects.filter(pk=found.pk).delete()
+
+
+def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str | None = None) -> ListEntry:
+    """Once, however often; with a note, or as it was noted before."""
+    try:
+        with transaction.atomic():
+            if not FeatureList.objects.select_for_update(no_key=True).filter(pk=found.pk).exists():
+                raise NotPossible(f"The list {found.name} is no longer there.")
+            entry = found.entries.filter(sae=sae, index=index).first()
+            if entry is None:
+                if found.entries.count() >= MOST_ENTRIES:
+                    raise NotPossible(f"{found.name} holds {MOST_ENTRIES:,} features, which are the most.")
+                entry = found.entries.create(sae=sae, index=index, note=tidy(text or ""), added_by=by)
+            elif text is not None:
+                annotate(entry, text)
+    except IntegrityError:  # told when the transaction ends
+        raise NotPossible(f"{sae.name} has just been removed.") from None
+    return entry
+
+
+def annotate(entry: ListEntry, text: str) -> None:
+    entry.note = tidy(text)
+    ListEntry.objects.filter(pk=entry.pk).update(note=entry.note)
+
+
+def drop(found: FeatureList, sae: Sae, index: int) -> None:
+    found.entries.filter(sae=sae, index=index).delete()
+
+
+def tidy(text: str) -> str:
+    return " ".join(plain(text).split())
+
+
+def named(text: str) -> str:
+    return tidy(text) or "Unnamed"
