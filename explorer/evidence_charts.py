@@ -13,6 +13,11 @@ def of_feature(page: FeaturePage, name: str) -> Figure | None:
     return _activations(page) if name == "activations" else None
 
 
+def bars(page: FeaturePage) -> list[tuple[float, float, int]]:
+    """Of the activations: from where, to where, how many tokens."""
+    return [(bar.low, bar.high, bar.n_fired) for bar in page.examples.histogram] if page.examples else []
+
+
 def _logits(page: FeaturePage) -> Figure:
     lens, x, y = page.lens, "what it adds to a logit", "tokens"
     if lens is None:
@@ -23,11 +28,7 @@ def _logits(page: FeaturePage) -> Figure:
 
 
 def _activations(page: FeaturePage) -> Figure:
-    bars = page.examples.histogram if page.examples else []
-    return charts.octaves(
-        [bar.low for bar in bars],
-        [bar.high for bar in bars],
-        [bar.n_fired for bar in bars],
-        x="activation",
-        y="tokens",
-    )
+    lows, highs, counts = zip(*bars(page), strict=True) if bars(page) else ((), (), ())
+    figure = charts.octaves(lows, highs, counts, x="activation", y="tokens")
+    figure["layout"]["hovermode"] = "x"  # a low bar is pointed at anywhere above it
+    return figure

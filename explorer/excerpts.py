@@ -1,7 +1,7 @@
 """Examples as a page shows them: the text around a token, how strongly it fires, and where that stands."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.utils.safestring import SafeString
 
@@ -22,6 +22,12 @@ class Excerpt:
     offset: int  # of that token in the document
     context: int
     position: int
+    alike: "list[Excerpt]" = field(default_factory=list)  # the same tokens elsewhere, folded under the first of them
+
+    @property
+    def name(self) -> str:
+        """A document's, without the folders that it lies in."""
+        return self.document.rstrip("/").rpartition("/")[2] or self.document
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +81,17 @@ def excerpts(
     vocabulary: Vocabulary, shown: Iterable[Shown], *, around: int | None, peak: float | None
 ) -> list[Excerpt]:
     """`around` tokens to both sides, None for whole contexts; as bright as they are beside `peak`."""
-    return [_excerpt(vocabulary, each, around, peak) for each in shown]
+    found: dict[tuple[int, tuple[int, ...]], Excerpt] = {}
+    for each in shown:
+        first, stop = _window(vocabulary, each, around)
+        excerpt = _excerpt(vocabulary, each, first, stop, peak)
+        known = found.setdefault((each.position - first, tuple(each.ids[first:stop])), excerpt)
+        if known is not excerpt:
+            known.alike.append(excerpt)
+    return list(found.values())
 
 
-def _excerpt(vocabulary: Vocabulary, shown: Shown, around: int | None, peak: float | None) -> Excerpt:
-    first, stop = _window(vocabulary, shown, around)
+def _excerpt(vocabulary: Vocabulary, shown: Shown, first: int, stop: int, peak: float | None) -> Excerpt:
     text = render(
         vocabulary,
         shown.ids[first:stop],

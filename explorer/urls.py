@@ -6,6 +6,7 @@ from explorer.views import (
     account,
     adding,
     artifacts,
+    beside,
     browser,
     events,
     features,
@@ -18,6 +19,7 @@ from explorer.views import (
     people,
     saes,
     sign_in,
+    vectors,
 )
 
 
@@ -56,6 +58,14 @@ urlpatterns = [
     path("saes/<slug:slug>/features/<row:index>.json", features.feature_json, name="feature_json"),
     path("saes/<slug:slug>/features/<row:index>/label/", features.feature_label, name="feature_label"),
     path("saes/<slug:slug>/features/<row:index>/charts/<slug:chart>/", features.feature_chart, name="feature_chart"),
+    path("saes/<slug:slug>/features/<row:index>/<slug:side>.npy", vectors.vector_npy, name="vector_npy"),
+    path("saes/<slug:slug>/features/<row:index>/<slug:side>.json", vectors.vector_json, name="vector_json"),
+    path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
+    path(
+        "saes/<slug:slug>/features/<row:index>/beside/<slug:other_slug>/<row:other>/",
+        beside.feature_beside,
+        name="feature_beside",
+    ),
     path("saes/<slug:slug>/features/<row:index>/labels/", labels.feature_labels, name="feature_labels"),
     path("saes/<slug:slug>/features/<row:index>/keep/", lists.feature_keep, name="feature_keep"),
     path("saes/<slug:slug>/labels/", labels.labels, name="labels"),

@@ -44,6 +44,14 @@ sae_chart               GET     in     200    200    200    200    200
 sae_chart               POST    in     405    405    405    405    405
 feature_chart           GET     in     200    200    200    200    200
 feature_chart           POST    in     405    405    405    405    405
+vector_npy              GET     in     200    200    200    200    200
+vector_npy              POST    in     405    405    405    405    405
+vector_json             GET     in     200    200    200    200    200
+vector_json             POST    in     405    405    405    405    405
+feature_beside          GET     in     200    200    200    200    200
+feature_beside          POST    in     405    405    405    405    405
+feature_beside_choice   GET     in     200    200    200    200    200
+feature_beside_choice   POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405
 feature_label           POST    in     in     403    302    302    302
 feature_labels          GET     in     200    200    200    200    200
@@ -206,7 +214,8 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     if "slug" in _converters(request.node.callspec.params["cell"].address):  # its rows take a moment to load
         found: Explored = request.getfixturevalue("explored")
         chart = "logits" if "index" in _converters(request.node.callspec.params["cell"].address) else "density"
-        of_sae = {"slug": found.sae.slug, "index": 0, "chart": chart}
+        of_sae = {"slug": found.sae.slug, "index": 0, "chart": chart, "side": "decoder"}
+        of_sae |= {"other_slug": found.sae.slug, "other": 1}
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,

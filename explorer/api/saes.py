@@ -11,9 +11,11 @@ from explorer.api.auth import CallerRequest, needs
 from explorer.gates import feature_to_see, sae_to_see
 from explorer.models import Collection, Sae
 from explorer.models.access import Scope
+from explorer.models.features import UNKNOWN
 from explorer.queries import library as library_queries
 from explorer.queries.features import FeaturePage, Shown
 from explorer.tokens import Vocabulary
+from explorer.vectors import Side
 
 router = Router(tags=["SAEs"])
 
@@ -146,6 +148,24 @@ class TogetherOut(Schema):
     label: str | None
 
 
+class BarOut(Schema):
+    """Of the histogram of activations, eight of them an octave."""
+
+    low: float
+    high: float
+    n_fired: int
+
+
+class CorrelatedOut(Schema):
+    index: int
+    pearson: float
+
+
+class AlignedOut(Schema):
+    index: int
+    weight: Annotated[float, Field(description="In its decoder direction")]
+
+
 class FeatureOut(Schema):
     """One latent of an SAE."""
 
@@ -153,13 +173,18 @@ class FeatureOut(Schema):
     index: int
     label: str | None
     decoder_norm: float
+    encoder_cosine: Annotated[float | None, Field(description="Of its two directions; None for transcoders")]
     activity: ActivityOut | None
     lens: LensOut | None
     inputs: list[TokenValue]
     neighbours: list[NeighbourOut]
     together: list[TogetherOut]
+    neurons: Annotated[list[CorrelatedOut], Field(description="Whose activations go with its own")]
+    aligned: Annotated[list[AlignedOut], Field(description="Neurons that weigh most in its decoder direction")]
+    histogram: Annotated[list[BarOut], Field(description="Of its activations; bars without tokens are left out")]
     examples: ExamplesOut | None
     page: str
+    vectors: Annotated[dict[str, str], Field(description="Where its directions are, as JSON")]
 
 
 @router.get("", response=list[SaeOut], summary="All SAEs", **reading)
@@ -184,13 +209,18 @@ def get_feature(request: CallerRequest, slug: Slug, index: Index) -> Any:
         "index": page.index,
         "label": page.label.text if page.label else None,
         "decoder_norm": page.feature.decoder_norm,
+        "encoder_cosine": None if page.feature.encoder_cosine == UNKNOWN else page.feature.encoder_cosine,
         "activity": _activity(page),
         "lens": _lens(words, page),
         "inputs": _named(words, page.inputs),
         "neighbours": page.neighbours,
         "together": page.together,
+        "neurons": page.neurons,
+        "aligned": page.aligned,
+        "histogram": page.examples.histogram if page.examples else [],
         "examples": _examples(words, page),
         "page": reverse("feature", args=[page.sae.slug, page.index]),
+        "vectors": {side: reverse("vector_json", args=[page.sae.slug, page.index, side]) for side in Side},
     }
 
 

@@ -2,33 +2,45 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from explorer import densities, evidence_charts, figures, vocabulary
+from explorer import citations, densities, evidence_charts, figures, vocabulary
 from explorer.access import READERS, allow
 from explorer.actions import labels
+from explorer.embeds import framable_as_embed
 from explorer.etags import revalidated
 from explorer.excerpts import examples
 from explorer.forms.browser import filters_of
-from explorer.forms.features import AROUND, USUALLY_AROUND, AroundForm, LabelForm
+from explorer.forms.features import AROUND, LabelForm, ShowForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
+from explorer.keeping import keeping
 from explorer.models.access import Role
-from explorer.queries import browsing
+from explorer.queries import browsing, versions
 from explorer.queries.browsing import Asked
 from explorer.queries.features import FeaturePage
+from explorer.vectors import Side
 
 
 def _version(request: HttpRequest, slug: str, **_: Any) -> object:
-    return browsing.version(slug)
+    return versions.of_sae(slug)
+
+
+def _version_of_page(request: HttpRequest, slug: str, index: int) -> object:
+    """Its citation names where it stands, and lists of the viewer's whether it is in them."""
+    of_sae = versions.of_sae(slug)
+    return of_sae and (of_sae, keeping(request, slug, index), request.scheme, request.get_host())
 
 
 @allow(READERS)
 @require_safe
-@revalidated(_version)
+@framable_as_embed
+@revalidated(_version_of_page)
 def feature(request: HttpRequest, slug: str, index: int) -> HttpResponse:
-    form = AroundForm(request.GET)
-    around = form.cleaned_data["around"] if form.is_valid() else USUALLY_AROUND
-    return render(request, "features/feature.html", _feature_context(request, slug, index, around))
+    form = ShowForm(request.GET)
+    if form.embedded:
+        return render(request, "features/embed.html", _evidence_context(request, feature_to_see(slug, index), form))
+    return render(request, "features/feature.html", _feature_context(request, slug, index, form))
 
 
 @allow(READERS)
@@ -55,20 +67,33 @@ def feature_chart(request: HttpRequest, slug: str, index: int, chart: str) -> Js
 def feature_label(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     page, form = feature_to_see(slug, index), LabelForm(request.POST)
     if not form.is_valid():
-        return render(
-            request, "features/feature.html", _feature_context(request, slug, index, USUALLY_AROUND, form), status=422
-        )
+        ctx = _feature_context(request, slug, index, ShowForm({}), form)
+        return render(request, "features/feature.html", ctx, status=422)
     labels.give(page.sae, index, form.cleaned_data["label"], by=signed_in(request))
     return redirect("feature", slug, index)
 
 
 def _feature_context(
-    request: HttpRequest, slug: str, index: int, around: int | None, form: LabelForm | None = None
+    request: HttpRequest, slug: str, index: int, form: ShowForm, label_form: LabelForm | None = None
 ) -> dict[str, object]:
     page = feature_to_see(slug, index)
-    words = vocabulary.of(page.sae.lm)
     filters = filters_of(request.GET, page.sae, request.user).beside(page.collection)
     before, after = browsing.around(Asked(page.sae, page.collection, filters), index)
+    return _evidence_context(request, page, form) | {
+        "form": form,
+        "arounds": AROUND,
+        "bars": evidence_charts.bars(page),
+        "sides": list(Side),
+        "label_form": label_form or LabelForm(initial={"label": page.label.text if page.label else ""}),
+        "keeping": keeping(request, slug, index),
+        "before": before,
+        "after": after,
+    }
+
+
+def _evidence_context(request: HttpRequest, page: FeaturePage, form: ShowForm) -> dict[str, object]:
+    words, around = vocabulary.of(page.sae.lm), form.tokens_around
+    permalink = request.build_absolute_uri(reverse("feature", args=[page.sae.slug, page.index]))
     return {
         "page": page,
         "sae": page.sae,
@@ -77,10 +102,8 @@ def _feature_context(
         "examples": examples(words, page, around),
         "kind": _remarkable(page),
         "around": "whole" if around is None else str(around),
-        "arounds": AROUND,
-        "label_form": form or LabelForm(initial={"label": page.label.text if page.label else ""}),
-        "before": before,
-        "after": after,
+        "permalink": permalink,
+        "citation": citations.of_feature(page, permalink),
     }
 
 

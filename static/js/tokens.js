@@ -104,15 +104,16 @@
     shown = token;
     const figures = read(token);
     fill(quoted(token), describe(token, figures));
+    token.dispatchEvent(new CustomEvent("token", { bubbles: true, detail: { ...figures, card } })); // a page may add to it
     card.showPopover();
     place();
-    token.dispatchEvent(new CustomEvent("token", { bubbles: true, detail: figures }));
   }
 
   function hide() {
     if (!shown) return;
     shown = null;
     card.hidePopover();
+    document.dispatchEvent(new CustomEvent("token-left"));
   }
 
   function focus(token) {

@@ -56,6 +56,9 @@ def test_a_feature_is_what_the_evidence_says(looking: Client, explored: Explored
     example = feature["examples"]["top"][0]
     assert example["tokens"] == explored_text(explored, example["ids"])
     assert sum(each["share_of_firings"] for each in feature["examples"]["intervals"]) == pytest.approx(1)
+    assert sum(bar["n_fired"] for bar in feature["histogram"]) == evidence["n_fired"][index]
+    assert feature["encoder_cosine"] == pytest.approx(float(evidence["encoder_cosine"][index]))
+    assert feature["vectors"]["decoder"] == f"/saes/{explored.sae.slug}/features/{index}/decoder.json"
 
 
 def test_one_that_never_fired_has_its_weights(looking: Client, explored: Explored) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from explorer import densities
 from explorer.actions import labels
@@ -182,17 +182,86 @@ def test_a_page_is_kept_until_something_changes(looking: Client, explored: Explo
 def test_it_takes_as_many_queries_whatever_it_shows(
     looking: Client, explored: Explored, evidence: ArrayFile, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    """Session, user, version; SAE, collections; feature, activity, examples, contexts, documents, labels; 2 around."""
+    """Session, user, version, what keeps it; SAE, collections; feature, activity, examples, contexts, documents, labels;
+    2 around; what keeps it."""
     fires = firing(evidence)
     looking.get(f"{explored.page}features/{fires[0]}/")  # the vocabulary is read once
     for index in (fires[0], fires[-1]):
-        with django_assert_num_queries(13):
+        with django_assert_num_queries(15):
             shown(looking, explored, index)
     etag = looking.get(f"{explored.page}features/{fires[0]}/")["ETag"]
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         looking.get(f"{explored.page}features/{fires[0]}/", headers={"If-None-Match": etag})
 
 
 def test_json_stands_behind_its_address(looking: Client, explored: Explored) -> None:
     answer = looking.get(f"{explored.page}features/5.json")
     assert answer.headers["Location"] == f"/api/v1/saes/{explored.sae.slug}/features/5"
+
+
+@pytest.mark.parametrize(("query", "named"), [("?around=7", "around: It can be"), ("?embed=yes", "embed: It can be")])
+def test_what_it_cannot_show_is_named(looking: Client, explored: Explored, query: str, named: str) -> None:
+    assert named in shown(looking, explored, 0, query)
+
+
+def test_bars_of_a_token_are_those_of_the_evidence(looking: Client, explored: Explored, evidence: ArrayFile) -> None:
+    index = firing(evidence)[0]
+    bars = json.loads(shown(looking, explored, index).split('type="application/json">')[1].split("</script>")[0])
+    assert sum(n for _, _, n in bars) == evidence["n_fired"][index]
+    assert bars[0][0] <= float(evidence["max_act"][index]) < bars[-1][1]
+
+
+def test_it_is_cited_by_all_that_one_needs_to_find_it_again(
+    looking: Client, explored: Explored, evidence: ArrayFile, admin: User
+) -> None:
+    index = firing(evidence)[0]
+    labels.give(explored.sae, index, "names <b> of rivers", by=admin)
+    page = shown(looking, explored, index, "?around=5")
+    n, tokens = int(evidence["n_fired"][index]), explored.collection.tokens
+    assert (
+        f"Feature {index} “names &lt;b&gt; of rivers” of a small SAE (topk, 37 latents, {explored.sae.hookpoint} of "
+        f"{explored.sae.lm.name}; fingerprint a small SAE). Density {significant(n / tokens)}: {count(n)} of "
+        f"{count(tokens)} tokens of texts. http://testserver{explored.page}features/{index}/</p>"
+    ) in page
+    assert f'<a href="http://testserver{explored.page}features/{index}/" rel="bookmark">' in page
+
+
+def test_a_page_of_another_host_is_another(looking: Client, explored: Explored, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["one.example", "two.example"]
+    for host in ("one.example", "two.example", "one.example"):
+        page = looking.get(f"{explored.page}features/0/", headers={"Host": host}).content.decode()
+        assert f"http://{host}{explored.page}features/0/" in page
+
+
+def test_an_embed_is_the_essential_and_may_be_framed(
+    looking: Client, explored: Explored, evidence: ArrayFile, admin: User
+) -> None:
+    index = firing(evidence)[0]
+    labels.give(explored.sae, index, "</title><script>alert(1)</script>", by=admin)
+    address = f"{explored.page}features/{index}/?embed=1"
+    answer = looking.get(address)
+    page = answer.content.decode()
+    assert f'href="http://testserver{explored.page}features/{index}/" target="_blank"' in page
+    assert f"density {significant(int(evidence['n_fired'][index]) / explored.collection.tokens)}" in page
+    assert page.count("<section") == 2
+    assert "Raises" in page
+    assert "<script>alert" not in page
+    for absent in ("<form", "<nav", 'class="bar"'):
+        assert absent not in page
+    unchanged = looking.get(address, headers={"If-None-Match": answer.headers["ETag"]})
+    assert unchanged.status_code == 304
+    again = looking.get(address)  # from those at hand
+    for each in (answer, unchanged, again):
+        assert "X-Frame-Options" not in each.headers
+        assert "frame-ancestors *" in each.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("query", ["", "?embed=", "?embed=2"])
+def test_nothing_else_may_be_framed(looking: Client, explored: Explored, query: str) -> None:
+    answer = looking.get(f"{explored.page}features/0/{query}")
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_an_embed_of_one_that_never_fired(looking: Client, explored: Explored) -> None:
+    assert "It never fired." in shown(looking, explored, SILENT, "?embed=1")
