@@ -19,6 +19,7 @@ from sae_core.hookpoints import resolve, width
 from sae_core.lm import Lm
 
 BLOCK_BYTES = 256 * 2**20  # of float32 logits held at a time
+ROWS = 1024  # of an identity held at a time
 
 
 class TopLogits(NamedTuple):
@@ -53,11 +54,32 @@ def to_residual(lm: Lm, directions: Tensor, hookpoint: str) -> Tensor:
     return carried
 
 
+def unembedding(lm: Lm) -> Tensor:
+    """What a direction of the residual stream is multiplied with for its lens, in float32: W_U with all that comes
+    before and after it folded in.  # (n_vocab, d_model)"""
+    final_norm = _final_norm(lm)
+    W_U = lm.hf.get_output_embeddings().weight.detach().float()  # (n_vocab, d_model)
+    folded: Tensor = W_U - W_U.mean(0, dtype=torch.float64).float()
+    if final_norm is not None:
+        folded *= gain(lm.layout, final_norm)
+    if isinstance(final_norm, nn.LayerNorm):
+        folded -= folded.mean(-1, keepdim=True)
+    return folded
+
+
+def carried(lm: Lm, hookpoint: str) -> Tensor | None:
+    """What each axis of a hookpoint adds to the residual stream; None where they are that stream's own axes.
+    # (width, d_model) float32"""
+    if not _way(lm, hookpoint):
+        return None
+    axes = width(lm.layout, hookpoint)
+    blocks = (torch.eye(min(ROWS, axes - start), axes).roll(start, 1) for start in range(0, axes, ROWS))
+    return torch.cat([to_residual(lm, block, hookpoint) for block in blocks])
+
+
 def logit_lens(lm: Lm, directions: Tensor, hookpoint: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Tensor]:
     """The lens of each direction, in blocks of as many as fit.  # (n, width) -> (b, n_vocab) float32, n rows in all"""
-    final_norm = lm.layout.final_norm
-    if final_norm is None and lm.layout.architecture.block is None:
-        raise BadInput(f"the logit lens needs the final norm, and where that lies in {lm.layout.kind} is not known")
+    final_norm = _final_norm(lm)
     written = to_residual(lm, directions, hookpoint)  # (n, d_model)
     if isinstance(final_norm, nn.LayerNorm):
         written = written - written.mean(-1, keepdim=True)
@@ -117,6 +139,12 @@ def _way(lm: Lm, hookpoint: str) -> list[nn.Module]:
             "the lens of a transcoder is taken at its output hookpoint"
         )
     return [lm.layout.blocks[point.layer].get_submodule(path) for path in paths] if point.layer is not None else []
+
+
+def _final_norm(lm: Lm) -> nn.Module | None:
+    if lm.layout.final_norm is None and lm.layout.architecture.block is None:
+        raise BadInput(f"the logit lens needs the final norm, and where that lies in {lm.layout.kind} is not known")
+    return lm.layout.final_norm
 
 
 def _wide(lm: Lm, directions: Tensor, hookpoint: str) -> Tensor:

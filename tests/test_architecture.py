@@ -66,6 +66,7 @@ IMPORTERS = {
 LIBRARIES = {"torch", "transformers", "safetensors", "huggingface_hub", "ninja"}
 # An import inside a function needs a reason; these have one.
 LATE = {
+    ("explorer.directions", "numpy"),  # a web process loads it once somebody searches
     ("explorer.apps", "explorer.checks"),  # checks register themselves once the apps are ready
 }
 

@@ -70,13 +70,14 @@ def remove_lm(lm_id: int) -> None:
     for sae in lm.saes.order_by("pk"):
         remove_sae(sae.pk)
     lm.delete()
-    _forget_later(lm.vocabulary_id)
+    _forget_later(lm.vocabulary_id, lm.unembedding_id)
 
 
 def forget_unnamed(hashes: Iterable[str]) -> None:
     """Removes those artifacts that no row names, their bytes too where the row was taken back already."""
     wanted = {each for each in hashes if each}
     named = set(LanguageModel.objects.filter(vocabulary__in=wanted).values_list("vocabulary", flat=True))
+    named |= set(LanguageModel.objects.filter(unembedding__in=wanted).values_list("unembedding", flat=True))
     named |= set(Sae.objects.filter(weights__in=wanted).values_list("weights", flat=True))
     named |= set(Collection.objects.filter(evidence__in=wanted).values_list("evidence", flat=True))
     for files in Corpus.objects.values_list("files", flat=True):

@@ -19,7 +19,7 @@ class LanguageModel(models.Model):
     mask_ids = models.JSONField(default=list)  # which do not count unless somebody says otherwise
     tokenizer = models.CharField(max_length=64, blank=True)  # its fingerprint; empty where there is none
     vocabulary = models.ForeignKey(Artifact, null=True, on_delete=models.PROTECT, related_name="+")  # vocabulary.py
-    # What logits are read with, float32 .npy (n_vocab, d_model), for searches over all features; null: not made yet
+    # What logits are read with, for searches over all features: work/unembedding.py; null: not made yet
     unembedding = models.ForeignKey(Artifact, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
 

@@ -3,18 +3,23 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
+
 from explorer import vocabulary
+from explorer.actions.collections import forget_unnamed
 from explorer.models import LanguageModel, Sae
 from explorer.plain import plain
+from explorer.work import unembedding
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.loading import free_slug
 from explorer.work.reading import Given
-from sae_core import Lm, save_sae
+from sae_core import BadInput, Lm, save_sae
 
 Put = Callable[[Path, str], str]  # keeps a file as an artifact: its sha256
 
@@ -25,18 +30,30 @@ class Files:
 
     weights: str | None
     vocabulary: str | None
+    unembedding: str | None  # None: there is one that will do, or the lm has none
 
 
 def keep_files(lm: Lm, given: Given, folder: Path, put: Put) -> Files:
     weights = save_sae(given.sae, folder / "weights") / "sae.safetensors"
     kept = put(weights, f"{free_slug(Sae, given.name)}.safetensors") if weights.is_file() else None
+    reading = _keep_unembedding(lm, given.sae.hookpoint_out, folder, put)
     if lm.tokenizer is None:
-        return Files(kept, None)
+        return Files(kept, None, reading)
     blob, starts = lm.tokenizer.table
     tokens = [blob[first:stop] for first, stop in pairwise(starts.tolist())]
     words = folder / "vocabulary"
     words.write_bytes(vocabulary.write(tokens, lm.tokenizer.special_ids))
-    return Files(kept, put(words, f"{free_slug(LanguageModel, lm.name)}.vocabulary"))
+    return Files(kept, put(words, f"{free_slug(LanguageModel, lm.name)}.vocabulary"), reading)
+
+
+def _keep_unembedding(lm: Lm, hookpoint: str, folder: Path, put: Put) -> str | None:
+    lacking = unembedding.lacking(lm.fingerprint, hookpoint)
+    if lacking is None:
+        return None
+    path = folder / "unembedding.safetensors"
+    with suppress(BadInput):  # an lm whose final norm is not known has no lens either
+        unembedding.write(lm, lacking, path)
+    return put(path, f"{free_slug(LanguageModel, lm.name)}.unembedding.safetensors") if path.is_file() else None
 
 
 def lm_row(lm: Lm, source: str, files: Files) -> LanguageModel:
@@ -54,6 +71,7 @@ def lm_row(lm: Lm, source: str, files: Files) -> LanguageModel:
             "mask_ids": list(lm.mask_ids),
             "tokenizer": lm.tokenizer.fingerprint if lm.tokenizer else "",
             "vocabulary_id": files.vocabulary,
+            "unembedding_id": files.unembedding,
         },
     )
     if made:
@@ -61,6 +79,9 @@ def lm_row(lm: Lm, source: str, files: Files) -> LanguageModel:
     if lm.tokenizer and row.tokenizer not in ("", lm.tokenizer.fingerprint):
         raise Refused(f"{source}: these weights are in the library as {row.name}, with another tokenizer.")
     row.source = source
+    if files.unembedding and files.unembedding != row.unembedding_id:
+        before, row.unembedding_id = row.unembedding_id, files.unembedding
+        transaction.on_commit(lambda: forget_unnamed([before] if before else []))
     if lm.tokenizer and not row.tokenizer:
         row.tokenizer, row.vocabulary_id = lm.tokenizer.fingerprint, files.vocabulary
     row.save()

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import OPTConfig, OPTForCausalLM
 
 from sae_core.errors import BadInput
-from sae_core.lens import embedding_inputs, logit_lens, to_residual, top_inputs, top_logits
+from sae_core.lens import carried, embedding_inputs, logit_lens, to_residual, top_inputs, top_logits, unembedding
 from sae_core.lm import Lm
 from tests.sae_core import blocks_by_hand as by_hand
 from tests.sae_core.blocks_by_hand import assert_close
@@ -49,6 +49,21 @@ def test_the_lens_is_the_product_with_folded_weights(family: str) -> None:
         (logits,) = logit_lens(Lm(hf), given, hookpoint)
         assert logits.dtype == torch.float32
         assert_close(logits, (given.double() @ folded(hf, family).T).float())
+
+
+@every_family
+def test_the_lens_is_one_product_with_what_is_folded_once(family: str) -> None:
+    """In the stream's own axes; elsewhere what an axis carries there comes before."""
+    lm = Lm(small_lm(family))
+    assert_close(unembedding(lm), folded(lm.hf, family).float())
+    written = {"attn.hook_z", "hook_attn_out", "mlp.hook_post", "hook_mlp_out", "hook_resid_post"}
+    for suffix in sorted(written & {*by_hand.suffixes_of(family)}):
+        hookpoint = f"blocks.1.{suffix}"
+        given = directions(5, lm.width(hookpoint))
+        way = carried(lm, hookpoint)
+        assert (way is None) <= (lm.width(hookpoint) == D_MODEL)
+        (logits,) = logit_lens(lm, given, hookpoint)
+        assert_close(logits, (given if way is None else given @ way) @ unembedding(lm).T)
 
 
 @every_family
