@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from django.http import QueryDict
 
-from explorer.forms.browser import COLUMNS, RANGES, BrowserForm
+from explorer.forms.browser import COLUMNS, TITLES, BrowserForm
 from explorer.numbers import significant
 from explorer.queries.browsing import Asked
 from explorer.queries.filtering import OF_WEIGHTS, RISING, Sort
 
 PLACES = ("after", "before", "at")
 BESIDE = ("sort", "dir", "fires", "labelled")  # chosen elsewhere than among the fields
-NUMERIC = {"index", "n_fired", *RANGES}
+NUMERIC = {"index", "n_fired", *TITLES}
 WITHOUT_TEXT = {"label", "decoder_norm", "encoder_cosine"}
 PRESETS: tuple[tuple[str, dict[str, str]], ...] = (
     ("All", {}), ("Fire", {"fires": "yes"}), ("Never fired", {"fires": "never"}), ("Ultra-low", {"fires": "ultra-low"}),
@@ -73,7 +73,7 @@ def presets(data: QueryDict) -> list[Preset]:
 def chips(form: BrowserForm, data: QueryDict) -> list[Chip]:
     given = form.cleaned_data
     found = []
-    for name, title in RANGES.items():
+    for name, title in TITLES.items():
         ends = (given.get(f"{name}_min"), given.get(f"{name}_max"))
         if ends != (None, None):
             found.append(Chip(f"{title} {_between(*ends)}", without(data, (f"{name}_min", f"{name}_max"))))

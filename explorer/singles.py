@@ -5,6 +5,7 @@ import struct
 
 FORM = struct.Struct("<f")
 BITS = struct.Struct("<i")
+LARGEST = 3.4e38
 
 
 def single(number: float) -> float:

@@ -34,6 +34,7 @@ NAMED = (
     "\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufeff\uffa0\ufff0-\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
 )
+TOKEN_ID = re.compile(r"#([0-9]{1,9})")
 PLAIN = re.compile(" ?[A-Za-z0-9]+")  # most tokens; asking first halves the time of a text that nobody saw yet
 PIECES = re.compile(
     r"(?P<byte>[\udc80-\udcff]+)|(?P<break>\n)|(?P<tab>\t)"
@@ -81,10 +82,10 @@ class Vocabulary:
         known = len(self._tokens)
         return [self._tokens[token].decode(errors="replace") if 0 <= token < known else "" for token in ids]
 
-    def spelled(self, text: str) -> list[int]:
+    def spelled(self, text: str) -> tuple[int, ...]:
         """The tokens that are a text, or that text after a space, as most words are."""
         wanted = {text.encode(), f" {text}".encode()}
-        return [token for token, known in enumerate(self._tokens) if known in wanted]
+        return tuple(token for token, known in enumerate(self._tokens) if known in wanted)
 
     def continues(self, token: int) -> bool:
         """Whether it begins within a character of UTF-8."""
@@ -151,6 +152,12 @@ def alone(vocabulary: Vocabulary, token: int) -> SafeString:
     """One token by itself, such as in a table."""
     text = vocabulary.by_itself(token)
     return SafeString(f'<span class="token" dir="auto" title="token {token:d}">{text}</span>')
+
+
+def token_ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
+    """Which tokens somebody means by their text, or by # and an id."""
+    number = TOKEN_ID.fullmatch(text)
+    return (int(number[1]),) if number else vocabulary.spelled(text)
 
 
 def _level(value: float, full: float) -> int:

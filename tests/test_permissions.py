@@ -159,6 +159,8 @@ api:list_saes           GET     401    200    200    200    200    200
 api:list_saes           POST    405    405    405    405    405    405
 api:get_sae             GET     401    200    200    200    200    200
 api:get_sae             POST    405    405    405    405    405    405
+api:list_features       GET     401    200    200    200    200    200
+api:list_features       POST    405    405    405    405    405    405
 api:get_feature         GET     401    200    200    200    200    200
 api:get_feature         POST    405    405    405    405    405    405
 api:get_job             GET     401    401    200    200    200    200

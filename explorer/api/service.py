@@ -13,7 +13,7 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import jobs, me, saes
+from explorer.api import features, jobs, me, saes
 from explorer.problems import MEDIA_TYPE, problem
 
 ABOUT = """\
@@ -85,6 +85,7 @@ service = Service(
 service.add_router("", me.router)
 service.add_router("/jobs", jobs.router)
 service.add_router("/saes", saes.router)
+service.add_router("/saes", features.router)
 
 
 @service.exception_handler(AuthenticationError)

@@ -1,6 +1,5 @@
 """What the browser of features is asked for. A value that is none is named at its field, and filters nothing."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ from explorer import vocabulary
 from explorer.forms.limits import BIGGEST_INDEX
 from explorer.models import FeatureList, Sae
 from explorer.queries.browsing import Place, Way
-from explorer.queries.filtering import RISING, Filters, Fires, Range, Sort, lists_to_see
+from explorer.queries.filtering import RISING, Filters, Fires, Range, Sort, lists_to_see, words_of
+from explorer.singles import LARGEST
+from explorer.tokens import token_ids
 
-BIGGEST_REAL = 3.4e38  # of single precision
 END = "end"
 COLUMNS = {
     "label": "Label",
@@ -31,7 +31,7 @@ COLUMNS = {
     "example": "Strongest example",
 }
 USUAL = ["label", "density", "maximum", "histogram", "token", "example"]
-RANGES = {
+TITLES = {
     "density": "Density",
     "maximum": "Maximum",
     "mean": "Mean when firing",
@@ -41,8 +41,6 @@ RANGES = {
     "encoder_cosine": "Cosine of encoder and decoder",
     "index": "Index",
 }
-WORD = re.compile(r"\w+")
-TOKEN_ID = re.compile(r"#([0-9]{1,9})")
 
 
 class RealField(forms.FloatField):
@@ -51,7 +49,7 @@ class RealField(forms.FloatField):
     widget = forms.TextInput
 
     def __init__(self, **options: Any) -> None:
-        limits = {"min_value": -BIGGEST_REAL, "max_value": BIGGEST_REAL}
+        limits = {"min_value": -LARGEST, "max_value": LARGEST}
         super().__init__(**(limits | options), required=False)
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
@@ -117,29 +115,28 @@ class BrowserForm(forms.Form):
         self._lm = sae.lm
         lists: Any = self.fields["list"]
         lists.queryset = lists_to_see(user)
-        for name, title in RANGES.items():
+        for name, title in TITLES.items():
             self.fields[f"{name}_min"].label = f"{title}, at least"
             self.fields[f"{name}_max"].label = f"{title}, at most"
 
-    def clean_words(self) -> tuple[str, ...]:
+    def clean_words(self) -> tuple[str, ...] | None:
         text = self.cleaned_data["words"]
-        words = tuple(WORD.findall(text))
+        words = words_of(text)
         if text and not words:
             raise forms.ValidationError("There is no word in it.")
-        return words
+        return words or None
 
     def clean_token(self) -> tuple[int, ...] | None:
         text = self.cleaned_data["token"]
         if not text:
             return None
-        number = TOKEN_ID.fullmatch(text)
-        ids = (int(number[1]),) if number else tuple(vocabulary.of(self._lm).spelled(text))
+        ids = token_ids(vocabulary.of(self._lm), text)
         if not ids:
             raise forms.ValidationError(f"No token of {self._lm.name} is “{text}”.")
         return ids
 
     def clean(self) -> None:
-        for name in RANGES:
+        for name in TITLES:
             least, most = (self.cleaned_data.get(f"{name}_{end}") for end in ("min", "max"))
             if least is not None and most is not None and least > most:
                 self.add_error(f"{name}_max", "It is less than the least.")
@@ -147,7 +144,7 @@ class BrowserForm(forms.Form):
 
     @property
     def ranges(self) -> Iterator[tuple[str, forms.BoundField, forms.BoundField]]:
-        for name, title in RANGES.items():
+        for name, title in TITLES.items():
             yield title, self[f"{name}_min"], self[f"{name}_max"]
 
     @property
@@ -156,15 +153,15 @@ class BrowserForm(forms.Form):
         self.is_valid()
         given = self.cleaned_data.get
         sort = Sort(given("sort") or Sort.INDEX)
-        ranges = (Range(name, given(f"{name}_min"), given(f"{name}_max")) for name in RANGES)
+        ranges = (Range(name, given(f"{name}_min"), given(f"{name}_max")) for name in TITLES)
         chosen = given("list")
         return Filters(
             sort=sort,
             descending=given("dir") == "desc" if given("dir") else sort not in RISING,
-            ranges=tuple(each for each in ranges if (each.least, each.most) != (None, None)),
+            ranges=tuple(each for each in ranges if each.bounded),
             fires=Fires(fires) if (fires := given("fires")) else None,
             labelled={"yes": True, "no": False}.get(given("labelled") or ""),
-            words=given("words") or (),
+            words=given("words"),
             tokens=given("token"),
             list=chosen.pk if chosen else None,
         )

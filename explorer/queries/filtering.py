@@ -1,6 +1,7 @@
 """Which features somebody asked for, and in which order: the browser, its downloads and the API all ask by this."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +16,7 @@ from explorer.models import Activity, Collection, Feature, FeatureList, Label, L
 from explorer.models.features import UNKNOWN
 from explorer.singles import single
 
+WORD = re.compile(r"\w+")
 ROUNDING = 1e-12  # of a density: n/N times N need not be n
 
 
@@ -49,8 +51,13 @@ class Range(NamedTuple):
     least: float | None
     most: float | None
 
+    @property
+    def bounded(self) -> bool:
+        return self.least is not None or self.most is not None
+
 
 COSINES = {"neighbour_cosine", "encoder_cosine"}
+RANGES = ("density", "maximum", "mean", "p99", "decoder_norm", "neighbour_cosine", "encoder_cosine", "index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Filters:
     ranges: tuple[Range, ...] = ()
     fires: Fires | None = None
     labelled: bool | None = None
-    words: tuple[str, ...] = ()  # each the beginning of one of its label's
+    words: tuple[str, ...] | None = None  # each the beginning of one of its label's
     tokens: tuple[int, ...] | None = None  # one of which it raises most
     list: int | None = None  # which is theirs to see: whoever makes filters has looked
 
@@ -72,7 +79,9 @@ class Filters:
     @property
     def lasting(self) -> bool:
         """Whether they ask for nothing but figures of a collection and weights, which never change."""
-        by_people = self.words or self.list is not None or self.labelled is not None or self.sort is Sort.LABEL
+        by_people = (
+            self.words is not None or self.list is not None or self.labelled is not None or self.sort is Sort.LABEL
+        )
         return not by_people
 
     def beside(self, collection: Collection | None) -> "Filters":
@@ -101,8 +110,9 @@ def matching(sae: Sae, collection: Collection | None, filters: Filters) -> Query
     if filters.labelled is not None:
         labelled = Exists(labels(sae).filter(index=OuterRef("index")))
         q = q.filter(labelled if filters.labelled else ~labelled)
-    if filters.words:
-        q = q.filter(index__in=labels(sae).filter(words=_beginning_with(filters.words)).values("index"))
+    if filters.words is not None:
+        named = labels(sae).filter(words=_beginning_with(filters.words)) if filters.words else Label.objects.none()
+        q = q.filter(index__in=named.values("index"))
     if filters.tokens is not None:
         q = q.filter(top_token__in=filters.tokens)
     if filters.list is not None:
@@ -119,6 +129,10 @@ def lists_to_see(user: User | AnonymousUser) -> QuerySet[FeatureList]:
     """Those that are shared, and one's own."""
     seen = Q(shared=True) | Q(owner=user) if isinstance(user, User) else Q(shared=True)
     return FeatureList.objects.filter(seen).order_by("name", "pk")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    return tuple(WORD.findall(text))
 
 
 def wants_silent(filters: Filters, collection: Collection) -> bool:

@@ -171,18 +171,6 @@ def test_a_page_takes_as_many_queries_for_any_feature(
             feature_queries.feature(sae, index)
 
 
-def test_walking_leaves_out_what_never_fires(small: Collected) -> None:
-    sae = library.sae(small.rows.slug)
-    assert sae
-    never = set(np.flatnonzero(ArrayFile(small.evidence)["n_fired"] == 0).tolist())
-    assert 3 in never
-    alive = [index for index in range(small.sae.n_latents) if index not in never]
-    for before, index, after in zip(alive, alive[1:], alive[2:], strict=False):
-        assert feature_queries.features_around(sae, index) == (before, after)
-    assert feature_queries.features_around(sae, alive[0])[0] is None
-    assert feature_queries.features_around(sae, alive[-1])[1] is None
-
-
 def test_the_same_corpus_is_one(small: Collected, tmp_path: Path) -> None:
     assert load_corpus(tmp_path / "corpus", "another name") == small.corpus
 
