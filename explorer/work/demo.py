@@ -1,11 +1,14 @@
-"""The bundle's SAEs, added as anybody's are: those of one lm and hookpoint together, the cheapest first."""
+"""The bundle's SAEs, added as anybody's are: those of one lm and hookpoint together, the cheapest first. Once one can
+be looked at, its features have the bundle's labels."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import Q
 
+from explorer.actions import labels, lists
 from explorer.models import Sae
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.explore import Following, add, start_reading
@@ -39,6 +42,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
     group = GROUPS[number]
     if not BUNDLE.is_dir():
         raise Refused(f"{BUNDLE}: the demo's bundle is not there.")
+    for name, pk in zip(GROUPS[number - 1].saes, attempt.arguments.get("saes", ()), strict=False):
+        say(name, pk)
     found: list[Sae] = []
     for name in group.saes:
         added = add(
@@ -53,10 +58,24 @@ def run(attempt: Attempt) -> dict[str, Any]:
             },
         )
         found.append(added.sae)
-    then: list[Following] = [("demo", {"group": number + 1})]
+    then: list[Following] = [("demo", {"group": number + 1, "saes": [sae.pk for sae in found]})]
     if number + 1 == len(GROUPS):
         read_here = Q(collections__corpus=added.corpus) | Q(pk__in=[sae.pk for sae in found])
         unmeasured = Sae.objects.filter(read_here, metrics=None).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
     return {"saes": [sae.slug for sae in found], "collect": collecting}
+
+
+def say(name: str, pk: int) -> None:
+    """What was said of an SAE's features when the bundle was made, where nobody here has said anything."""
+    sae = Sae.objects.filter(pk=pk).first()
+    if sae is None:  # somebody has removed it
+        return
+    said = json.loads((BUNDLE / "labels.json").read_text(encoding="utf-8"))
+    labels.give_first(sae, {int(index): text for index, text in said["labels"].get(name, {}).items()})
+    entries = [each for each in said["list"]["entries"] if each["sae"] == name]
+    if entries:
+        found = lists.of_nobody(said["list"]["name"], said["list"]["notes"])
+        for each in entries:
+            lists.keep(found, sae, each["index"], by=None, text=each["note"])

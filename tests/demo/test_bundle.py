@@ -1,5 +1,7 @@
 """The bundle that is committed: what everybody sees first."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +81,41 @@ def test_every_sae_fits_its_lm(
     wanted = config.k or config.target_l0
     assert found.as_it_is.l0 == pytest.approx(wanted, rel=0.4)
     assert found.as_it_is.fvu < 0.45
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, dict[int, str]]:
+    labels = json.loads((DEMO / "labels.json").read_text(encoding="utf-8"))["labels"]
+    return {name: {int(index): label for index, label in of_sae.items()} for name, of_sae in labels.items()}
+
+
+def test_some_features_are_named_and_the_list_is_of_them(said: dict[str, dict[int, str]]) -> None:
+    assert len(said) >= 3
+    assert sum(map(len, said.values())) >= 20
+    entries = json.loads((DEMO / "labels.json").read_text(encoding="utf-8"))["list"]["entries"]
+    places = [(each["sae"], each["index"]) for each in entries]
+    assert len(set(places)) == len(places)
+    assert set(places) <= {(name, index) for name, of_sae in said.items() for index in of_sae}
+
+
+def test_features_fire_on_what_they_are_named_after(said: dict[str, dict[int, str]], corpus: sae_core.Corpus) -> None:
+    """Every label's feature fires, and most strongly on a token that its label quotes, where it quotes any."""
+    ids = torch.from_numpy(corpus.contexts[::32].astype(np.int64))
+    for name, of_sae in said.items():
+        sae = sae_core.load_sae(DEMO / "saes" / name)
+        lm = sae_core.load_lm(DEMO / "lms" / str(sae.config.lm))
+        assert lm.tokenizer
+        indexes = torch.tensor(list(of_sae))
+        acts = torch.cat(
+            [
+                sae.encode(lm.activations(ids[at : at + 64], sae.hookpoint).flatten(0, 1))
+                for at in range(0, len(ids), 64)
+            ]
+        )[:, indexes]
+        acts[ids.flatten() == lm.tokenizer.bos_id] = 0
+        best, place = acts.max(0)
+        for label, value, token in zip(of_sae.values(), best, ids.flatten()[place], strict=True):
+            assert value > 0, (name, label)
+            text = lm.tokenizer.token_bytes(int(token)).decode(errors="replace").strip()
+            quoted = [each.strip() for each in re.findall("“(.*?)”", label)]
+            assert not quoted or any(text in each for each in quoted), (name, label, text)
