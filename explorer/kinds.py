@@ -45,5 +45,6 @@ register(
     Kind("collect", "Collect", Queue.BATCH, "explorer.work.collect.run", plan="explorer.work.collect.plan"),
     Kind("collect_part", "Read a part of the text", Queue.BATCH, "explorer.work.collect.read_part"),
     Kind("demo", "Fill the library with the demo", Queue.BATCH, "explorer.work.demo.run"),
+    Kind("recompute", "Compute a feature again", Queue.INTERACTIVE, "explorer.work.recompute.run"),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

@@ -17,6 +17,7 @@ from explorer.views import (
     lists,
     patterns,
     people,
+    recompute,
     saes,
     sign_in,
     vectors,
@@ -60,6 +61,12 @@ urlpatterns = [
     path("saes/<slug:slug>/features/<row:index>/charts/<slug:chart>/", features.feature_chart, name="feature_chart"),
     path("saes/<slug:slug>/features/<row:index>/<slug:side>.npy", vectors.vector_npy, name="vector_npy"),
     path("saes/<slug:slug>/features/<row:index>/<slug:side>.json", vectors.vector_json, name="vector_json"),
+    path("saes/<slug:slug>/features/<row:index>/recompute/", recompute.feature_recompute, name="feature_recompute"),
+    path(
+        "saes/<slug:slug>/features/<row:index>/recompute/<row:job_id>/",
+        recompute.feature_recomputed,
+        name="feature_recomputed",
+    ),
     path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
     path(
         "saes/<slug:slug>/features/<row:index>/beside/<slug:other_slug>/<row:other>/",
