@@ -73,20 +73,20 @@ def presets(data: QueryDict) -> list[Preset]:
 def chips(form: BrowserForm, data: QueryDict) -> list[Chip]:
     given = form.cleaned_data
     found = []
+    if given.get("fires"):
+        found.append(Chip(_FIRES[given["fires"]], without(data, ["fires"])))
+    if given.get("labelled"):
+        found.append(Chip("Labelled" if given["labelled"] == "yes" else "Without a label", without(data, ["labelled"])))
     for name, title in TITLES.items():
         ends = (given.get(f"{name}_min"), given.get(f"{name}_max"))
         if ends != (None, None):
             found.append(Chip(f"{title} {_between(*ends)}", without(data, (f"{name}_min", f"{name}_max"))))
-    if given.get("fires"):
-        found.append(Chip(_FIRES[given["fires"]], without(data, ["fires"])))
-    if given.get("labelled"):
-        found.append(Chip("labelled" if given["labelled"] == "yes" else "without a label", without(data, ["labelled"])))
     if given.get("words"):
-        found.append(Chip(f"label: {' '.join(given['words'])}", without(data, ["words"])))
+        found.append(Chip(f"Label: {' '.join(given['words'])}", without(data, ["words"])))
     if given.get("token") is not None:
-        found.append(Chip(f"raises “{data['token']}” most", without(data, ["token"])))
+        found.append(Chip(f"Raises “{data['token']}” most", without(data, ["token"])))
     if given.get("list"):
-        found.append(Chip(f"in the list {given['list'].name}", without(data, ["list"])))
+        found.append(Chip(f"In the list {given['list'].name}", without(data, ["list"])))
     return found
 
 
@@ -109,7 +109,7 @@ def without(data: QueryDict, names: Iterable[str] = (), **instead: str) -> str:
     return f"?{changed.urlencode()}" if changed else ""
 
 
-_FIRES = {"yes": "fires", "never": "never fired", "ultra-low": "ultra-low", "dense": "dense"}
+_FIRES = {"yes": "Fires", "never": "Never fired", "ultra-low": "Ultra-low", "dense": "Dense"}
 
 
 def _between(least: float | None, most: float | None) -> str:

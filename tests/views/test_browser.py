@@ -249,7 +249,7 @@ def test_what_filters_can_be_taken_away(shown: Callable[..., str], explored: Exp
     page = shown(fires="yes", density_max="0.1 %", sort="mean", after=3)
     assert "Density ≤ 0.001" in page
     assert f'href="{explored.page}features/?fires=yes&amp;sort=mean"' in page
-    assert f'href="{explored.page}features/?density_max=0.1+%25&amp;sort=mean" aria-label="Without: fires"' in page
+    assert f'href="{explored.page}features/?density_max=0.1+%25&amp;sort=mean" aria-label="Without: Fires"' in page
 
 
 def test_columns_are_chosen(shown: Callable[..., str], explored: Explored) -> None:
