@@ -13,7 +13,7 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import features, jobs, me, saes
+from explorer.api import features, jobs, labels, lists, me, saes
 from explorer.problems import MEDIA_TYPE, problem
 
 ABOUT = """\
@@ -86,6 +86,8 @@ service.add_router("", me.router)
 service.add_router("/jobs", jobs.router)
 service.add_router("/saes", saes.router)
 service.add_router("/saes", features.router)
+service.add_router("/saes", labels.router)
+service.add_router("/lists", lists.router)
 
 
 @service.exception_handler(AuthenticationError)

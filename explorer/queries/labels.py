@@ -19,7 +19,7 @@ class LabelPage:
 
 def given(sae: Sae, index: int | None = None, below: int | None = None, size: int = PAGE) -> LabelPage:
     """The newest first: of one feature, or of all."""
-    q = Label.objects.filter(sae=sae).select_related("author").order_by("-pk")
+    q = Label.objects.filter(sae=sae).select_related("author", "sae").order_by("-pk")
     q = q if index is None else q.filter(index=index)
     found = list((q if below is None else q.filter(pk__lt=below))[: size + 1])
     return LabelPage(found[:size], older=found[size - 1].pk if len(found) > size else None)

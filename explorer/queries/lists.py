@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 
 from explorer.models import Activity, Collection, FeatureList, Label, ListEntry, Sae
+from explorer.queries.filtering import lists_to_see
 
 BOOKMARKS = "Bookmarks"
 PAGE = 50
@@ -73,7 +74,16 @@ def own(user: User) -> QuerySet[FeatureList]:
 
 
 def feature_list(list_id: int) -> FeatureList | None:
-    return FeatureList.objects.select_related("owner").filter(pk=list_id).first()
+    return _counted(FeatureList.objects.filter(pk=list_id).select_related("owner")).first()
+
+
+def to_see(
+    user: User | AnonymousUser, below: int | None = None, size: int = PAGE
+) -> tuple[list[FeatureList], int | None]:
+    """One's own and those that are shared, the newest first, and the id to go on below."""
+    q = _counted(lists_to_see(user).select_related("owner")).order_by("-pk")
+    found = list((q if below is None else q.filter(pk__lt=below))[: size + 1])
+    return found[:size], found[size - 1].pk if len(found) > size else None
 
 
 def entry(found: FeatureList, entry_id: int) -> ListEntry | None:
@@ -92,6 +102,11 @@ def entries(found: FeatureList, after: int | None = None, size: int = PAGE) -> E
     rows = list((q if after is None else q.filter(pk__gt=after))[: size + 1])
     shown = rows[:size]
     return EntryPage(_known(shown), after=shown[-1].pk if len(rows) > size else None)
+
+
+def known(row: ListEntry) -> Entry:
+    (found,) = _known([row])
+    return found
 
 
 def batches(found: FeatureList, size: int = BATCH) -> Iterator[list[Entry]]:
