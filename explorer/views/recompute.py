@@ -15,6 +15,7 @@ from explorer.models.access import Role
 from explorer.queries.features import FeaturePage
 
 AROUND = 5
+DIGITS = 7  # about what a float32 holds
 RECOMPUTING = Limit("recompute", capacity=20, per_second=0.2)
 
 
@@ -53,8 +54,9 @@ def _rows(page: FeaturePage, job: Job) -> list[dict[str, Any]]:
     shown = {(each.context, each.position): each for each in stored}
     words, peak = vocabulary.of(page.sae.lm), page.activity.maximum if page.activity else None
 
-    def text(row: dict[str, Any]) -> Any:
+    def told(row: dict[str, Any]) -> dict[str, Any]:
         found = shown.get((row["context"], row["position"]))
-        return excerpts(words, [found], around=AROUND, peak=peak)[0] if found else None
+        excerpt = excerpts(words, [found], around=AROUND, peak=peak)[0] if found else None
+        return row | {"excerpt": excerpt} | {name: f"{row[name]:.{DIGITS}g}" for name in ("stored", "fresh")}
 
-    return [row | {"excerpt": text(row)} for row in (job.result or {}).get("examples", [])]
+    return [told(row) for row in (job.result or {}).get("examples", [])]
