@@ -34,7 +34,7 @@ def addresses(sae: str, lm: str, features: int, repeats: int) -> Iterator[Addres
         "a narrow range of maxima, sorted by mean": lambda: _within(dice, "maximum", 3, 6, 1e-3) | {"sort": "mean"},
         "a range of norms, sorted by density": lambda: _between(dice, "decoder_norm", 0, 1) | {"sort": "density"},
         "a range of cosines with the encoder": lambda: _between(dice, "encoder_cosine", 0, 1),
-        "a top token": lambda: {"token": str(dice.randrange(50_000))},
+        "a top token": lambda: {"token": f"#{dice.randrange(50_000)}"},
         "labelled": lambda: {"labelled": "yes", "index_min": str(dice.randrange(features))},
         "without a label, sorted by maximum": lambda: {"labelled": "no", "sort": "maximum", "dir": "desc",
                                                        "index_min": str(dice.randrange(1000))},

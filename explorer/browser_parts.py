@@ -59,7 +59,8 @@ def _header(asked: Asked, name: str, sortable: bool) -> Header:
     return Header(name, COLUMNS.get(name, "Index"), name in NUMERIC, sortable, direction, follows)
 
 
-def presets(data: QueryDict) -> list[Preset]:
+def presets(data: QueryDict, asked: Asked) -> list[Preset]:
+    """Without text only labels tell features apart."""
     return [
         Preset(
             title,
@@ -67,6 +68,7 @@ def presets(data: QueryDict) -> list[Preset]:
             all(data.get(name, "") == given.get(name, "") for name in ("fires", "labelled")),
         )
         for title, given in PRESETS
+        if asked.collection or "fires" not in given
     ]
 
 

@@ -110,8 +110,11 @@ def count(asked: Asked) -> int:
 
 @lru_cache(KEPT)
 def _counted(asked: Asked) -> int:
-    """Of what never changes once it is there."""
-    return matching(*asked).count()
+    """Of what never changes once it is there. Rows of features are many times as wide as those of their activity, but
+    where all must be read for a cosine these need not be read as well."""
+    sae, collection, filters = asked
+    by_weights = filters.beside(None) == filters and any(each.column == "encoder_cosine" for each in filters.ranges)
+    return matching(sae, None if by_weights else collection, filters).count()
 
 
 def labels_of(sae: Sae, indexes: list[int]) -> dict[int, str]:

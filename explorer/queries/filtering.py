@@ -151,7 +151,7 @@ def _within(sae: Sae, collection: Collection | None, asked: Range) -> Q:
     elif column != "index":
         # As the column holds them, so that a figure which somebody copied is found again.
         least, most = (None if each is None else single(each) for each in (least, most))
-    if column == "encoder_cosine":
+    if column == "encoder_cosine" and collection:
         return Q(index__in=Feature.objects.filter(_between(column, least, most), sae=sae).values("index"))
     return _between(column, least, most)
 

@@ -43,7 +43,7 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
         "n": browsing.count(asked),
         "columns": columns,
         "headers": headers(asked, columns),
-        "presets": presets(request.GET),
+        "presets": presets(request.GET, asked),
         "chips": chips(form, request.GET),
         "carried": without(request.GET),
         "unlabelled": without(request.GET, ["sort", "dir"], labelled="no"),

@@ -27,8 +27,9 @@ def _version(request: HttpRequest, slug: str, **_: Any) -> object:
 
 
 def _version_of_page(request: HttpRequest, slug: str, index: int) -> object:
-    """Its citation names where it stands, and lists of the viewer's whether it is in them."""
-    of_sae = versions.of_sae(slug)
+    """Its citation names where it stands, and lists of the viewer's whether it is in them. A list that it was opened
+    from may lose an entry without leaving a trace."""
+    of_sae = None if "list" in request.GET else versions.of_sae(slug)
     return of_sae and (of_sae, keeping(request, slug, index), request.scheme, request.get_host())
 
 

@@ -80,13 +80,13 @@ def test_anothers_list_is_not_there(looking: Client, explored: Explored, admin: 
         assert looking.get(f"/api/v1/saes/{explored.sae.slug}/features?list={list_id}").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["sort=score", "dir=up", "maximum_min=nan", "maximum_min=inf", "mean_max=1e39",
-                                   "density_min=2", "after=x", "after=-1", "limit=0", "limit=201", "list=0",
-                                   "index_max=2147483648", "fires=no", "labelled=1"])  # fmt: skip
-def test_what_is_not_as_described_is_refused(looking: Client, explored: Explored, query: str) -> None:
-    answer = looking.get(f"/api/v1/saes/{explored.sae.slug}/features?{query}")
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["where"][-1] == query.partition("=")[0]
+def test_what_is_not_as_described_is_refused(looking: Client, explored: Explored) -> None:
+    for query in ("sort=score", "dir=up", "maximum_min=nan", "maximum_min=inf", "mean_max=1e39", "density_min=2",
+                  "after=x", "after=-1", "limit=0", "limit=201", "list=0", "index_max=2147483648", "fires=no",
+                  "labelled=1"):  # fmt: skip
+        answer = looking.get(f"/api/v1/saes/{explored.sae.slug}/features?{query}")
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["where"][-1] == query.partition("=")[0]
 
 
 def test_it_takes_as_many_queries_for_many(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -51,17 +52,18 @@ def activity() -> list[Activity]:
     return list(Activity.objects.order_by("index"))
 
 
-@pytest.mark.parametrize(
-    ("sort", "column"),
-    [("density", "n_fired"), ("maximum", "maximum"), ("mean", "mean"), ("p99", "p99"), ("token", "top_token"),
-     ("decoder_norm", "decoder_norm"), ("neighbour_cosine", "neighbour_cosine"), ("index", "index")],
-)  # fmt: skip
-def test_it_is_sorted_by_any_column(shown: Callable[..., str], explored: Explored, sort: str, column: str) -> None:
-    rising = [each.index for each in sorted(activity(), key=lambda each: (getattr(each, column), each.index))]
-    for direction, there, aria in (("asc", rising, "ascending"), ("desc", rising[::-1], "descending")):
-        page = shown(sort=sort, dir=direction)
-        assert indexes(page) == there
-        assert re.search(rf'aria-sort="{aria}"><a [^>]*id="sort-{sort}"', page)
+COLUMNS = {"density": "n_fired", "token": "top_token"} | {
+    name: name for name in ("maximum", "mean", "p99", "decoder_norm", "neighbour_cosine", "index")
+}
+
+
+def test_it_is_sorted_by_any_column(shown: Callable[..., str], explored: Explored) -> None:
+    for sort, column in COLUMNS.items():
+        rising = [each.index for each in sorted(activity(), key=lambda each: (getattr(each, column), each.index))]
+        for direction, there, aria in (("asc", rising, "ascending"), ("desc", rising[::-1], "descending")):
+            page = shown(sort=sort, dir=direction)
+            assert indexes(page) == there
+            assert re.search(rf'aria-sort="{aria}"><a [^>]*id="sort-{sort}"', page)
 
 
 def test_an_order_is_as_one_expects_unless_it_is_said(shown: Callable[..., str], explored: Explored) -> None:
@@ -146,18 +148,14 @@ def test_the_silent_are_walked_where_it_is_them_one_looks_at(
     assert f'rel="next" href="{explored.page}features/8/?sort=index"' in page
 
 
-RANGES = {"maximum": "maximum", "mean": "mean", "p99": "p99", "decoder_norm": "decoder_norm",
-          "neighbour_cosine": "neighbour_cosine", "index": "index"}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "column"), RANGES.items())
-def test_ranges_hold_their_ends(shown: Callable[..., str], explored: Explored, name: str, column: str) -> None:
-    values = sorted(getattr(each, column) for each in activity())
-    low, high = values[8], values[25]
-    there = [each.index for each in activity() if low <= getattr(each, column) <= high]
-    page = shown(**{f"{name}_min": repr(low), f"{name}_max": repr(high)})
-    assert indexes(page) == there
-    assert f"{len(there)} of 37" in page
+def test_ranges_hold_their_ends(shown: Callable[..., str], explored: Explored) -> None:
+    for name in ("maximum", "mean", "p99", "decoder_norm", "neighbour_cosine", "index"):
+        values = sorted(getattr(each, name) for each in activity())
+        low, high = values[8], values[25]
+        there = [each.index for each in activity() if low <= getattr(each, name) <= high]
+        page = shown(**{f"{name}_min": repr(low), f"{name}_max": repr(high)})
+        assert indexes(page) == there
+        assert f"{len(there)} of 37" in page
 
 
 def test_a_density_is_typed_as_one_likes(shown: Callable[..., str], explored: Explored) -> None:
@@ -174,8 +172,7 @@ def test_encoder_cosines_filter_too(shown: Callable[..., str], explored: Explore
     assert indexes(shown(encoder_cosine_max="0.5")) == []
 
 
-@pytest.mark.parametrize("fires", ["yes", "never", "ultra-low", "dense"])
-def test_by_how_often_they_fire(shown: Callable[..., str], explored: Explored, fires: str) -> None:
+def test_by_how_often_they_fire(shown: Callable[..., str], explored: Explored) -> None:
     tenth = explored.collection.tokens / 10
     for index, n in ((0, 1), (1, 9), (2, 10), (5, int(tenth)), (6, int(tenth) + 1)):
         Activity.objects.filter(index=index).update(n_fired=n)
@@ -185,9 +182,10 @@ def test_by_how_often_they_fire(shown: Callable[..., str], explored: Explored, f
         "ultra-low": lambda n: 0 < n < 10 and n <= tenth,
         "dense": lambda n: n > tenth,
     }
-    page = shown(fires=fires)
-    assert indexes(page) == [each.index for each in activity() if kinds[fires](each.n_fired)]
-    assert re.search(r'aria-current="true">(Fire|Never fired|Ultra-low|Dense)</a>', page)
+    for fires, fits in kinds.items():
+        page = shown(fires=fires)
+        assert indexes(page) == [each.index for each in activity() if fits(each.n_fired)]
+        assert re.search(r'aria-current="true">(Fire|Never fired|Ultra-low|Dense)</a>', page)
 
 
 def test_by_label_words_and_list(shown: Callable[..., str], explored: Explored, viewer: User, admin: User) -> None:
@@ -226,23 +224,23 @@ def test_by_the_token_that_they_raise(shown: Callable[..., str], explored: Explo
     assert "No token of" in shown(token="no such token at all")
 
 
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [("maximum_min=x", "Enter a number"), ("maximum_min=nan", "Enter a number"),
-     ("density_max=2", "less than or equal"), ("density_min=-1", "greater than or equal"),
-     ("index_min=1e3", "Enter a whole number"), ("fires=no", "valid choice"),
-     ("index_max=99999999999", "less than or equal"), ("list=99999999999999999999", "valid choice"),
-     ("list=%00", "Null characters"), ("words=%00", "Null characters"), ("p99_min=2&p99_max=1", "less than the least"),
-     ("mean_max=1e39", "less than or equal"), ("after=x", "no such place"), ("before=-1", "no such place"),
-     ("labelled=%ff", "valid choice"), ("words=" + "x" * 201, "at most 200")],
-)  # fmt: skip
-def test_what_is_wrong_is_named_and_filters_nothing(
-    shown: Callable[..., str], explored: Explored, query: str, said: str
-) -> None:
-    page = shown(f"?{query}")
-    assert said in page
-    assert indexes(page) == list(range(37))
-    assert "<details open>" in page or "no such place" in page
+WRONG = [
+    ("maximum_min=x", "Enter a number"), ("maximum_min=nan", "Enter a number"),
+    ("density_max=2", "less than or equal"), ("density_min=-1", "greater than or equal"),
+    ("index_min=1e3", "Enter a whole number"), ("fires=no", "valid choice"),
+    ("index_max=99999999999", "less than or equal"), ("list=99999999999999999999", "valid choice"),
+    ("list=%00", "Null characters"), ("words=%00", "Null characters"), ("p99_min=2&p99_max=1", "less than the least"),
+    ("mean_max=1e39", "less than or equal"), ("after=x", "no such place"), ("before=-1", "no such place"),
+    ("labelled=%ff", "valid choice"), ("words=" + "x" * 201, "at most 200"),
+]  # fmt: skip
+
+
+def test_what_is_wrong_is_named_and_filters_nothing(shown: Callable[..., str], explored: Explored) -> None:
+    for query, said in WRONG:
+        page = shown(f"?{query}")
+        assert said in page, query
+        assert indexes(page) == list(range(37)), query
+        assert "<details open>" in page or "no such place" in page
 
 
 def test_what_filters_can_be_taken_away(shown: Callable[..., str], explored: Explored) -> None:
@@ -349,3 +347,14 @@ def test_what_is_found_is_downloaded(
 def test_an_unknown_sae_has_neither(looking: Client, explored: Explored) -> None:
     for path in ("features/", "features.csv", "features.jsonl"):
         assert looking.get(f"/saes/nothing/{path}").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_download_keeps_no_connection(
+    looking: Client, explored: Explored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.queries.browsing.batches.__defaults__", (5,))
+    chunks = iter(looking.get(f"{explored.page}features.jsonl").streaming_content)  # type: ignore[attr-defined]
+    for _ in range(3):
+        assert next(chunks).count(b"\n") == 5
+        assert connection.connection is None
