@@ -45,8 +45,13 @@ class Preset:
     chosen: bool
 
 
-def headers(asked: Asked, columns: Collection[str]) -> list[Header]:
-    shown = [name for name in COLUMNS if name in columns and (asked.collection or name in WITHOUT_TEXT)]
+def columns(asked: Asked, chosen: Collection[str]) -> dict[str, bool]:
+    """Those that are shown: the chosen ones and what rows are sorted by, as far as there is anything to show."""
+    wanted = {*chosen, asked.filters.sort.value}
+    return {name: True for name in COLUMNS if name in wanted and (asked.collection or name in WITHOUT_TEXT)}
+
+
+def headers(asked: Asked, shown: Collection[str]) -> list[Header]:
     sortable = {each.value for each in (Sort if asked.collection else OF_WEIGHTS)}
     return [_header(asked, name, name in sortable) for name in ("index", *shown)]
 

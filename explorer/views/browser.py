@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from explorer import records
 from explorer.access import READERS, allow
-from explorer.browser_parts import BESIDE, chips, elsewhere, headers, presets, without
+from explorer.browser_parts import BESIDE, chips, columns, elsewhere, headers, presets, without
 from explorer.etags import revalidated
 from explorer.forms.browser import USUAL, BrowserForm
 from explorer.gates import sae_to_see
@@ -32,17 +32,17 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
     form, collection = BrowserForm(request.GET, sae, request.user), library_queries.newest(sae)
     asked = Asked(sae, collection, form.filters.beside(collection))
     page = browsing.page(asked, form.place)
-    columns = dict.fromkeys([*form.chosen_columns, asked.filters.sort.value], True)
+    shown = columns(asked, form.chosen_columns)
     ctx = {
         "sae": sae,
         "collection": collection,
         "form": form,
         "asked": asked,
         "page": page,
-        "rows": listed(asked, page.rows, columns),
+        "rows": listed(asked, page.rows, shown),
         "n": browsing.count(asked),
-        "columns": columns,
-        "headers": headers(asked, columns),
+        "columns": shown,
+        "headers": headers(asked, shown),
         "presets": presets(request.GET, asked),
         "chips": chips(form, request.GET),
         "carried": without(request.GET),

@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from explorer.actions import labels
-from explorer.models import Activity, Collection, FeatureList, ListEntry
+from explorer.models import Activity, Collection, Examples, Feature, FeatureList, ListEntry
 from explorer.numbers import significant
 from explorer.packed import examples as examples_form
 from tests.explored import SILENT, Explored
@@ -262,8 +262,6 @@ def test_columns_are_chosen(shown: Callable[..., str], explored: Explored) -> No
 
 def test_a_row_shows_what_its_page_begins_with(shown: Callable[..., str], explored: Explored) -> None:
     """The histogram counts all firings; the example is the strongest, at its token."""
-    from explorer.models import Examples
-
     page = shown()
     for row in re.findall(r"<tr>\n.*?</tr>", page, re.DOTALL):
         (index,) = indexes(row)
@@ -311,7 +309,10 @@ def test_without_text_there_are_weights_and_labels(
     page = shown(sort="maximum", fires="yes", maximum_min=1)
     assert indexes(page) == list(range(37))
     assert "was read over no text so far" in page
-    assert indexes(shown(sort="decoder_norm"))[0] != 0 or len(indexes(shown(sort="decoder_norm"))) == 37
+    assert "Never fired" not in page
+    assert page.count("<th ") == page.split("<tbody>")[1].split("</tr>")[0].count("<td")
+    norms = sorted(Feature.objects.all(), key=lambda each: (-each.decoder_norm, -each.index))
+    assert indexes(shown(sort="decoder_norm")) == [each.index for each in norms]
     assert indexes(shown(sort="label", words="riv", fires="dense")) == [4]
     assert indexes(shown(after=30)) == list(range(31, 37))
     looking.get(f"{explored.page}features/4/?sort=maximum")
