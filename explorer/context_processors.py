@@ -12,5 +12,6 @@ def person(request: HttpRequest) -> dict[str, Any]:
     return {
         "role": SimpleLazyObject(lambda: role_of(request.user)),
         "debug": settings.DEBUG,
+        "open_reading": settings.OPEN_READING,
         "registration": settings.OPEN_REGISTRATION,
     }

@@ -76,12 +76,11 @@ def logits(sae: Sae, token: int, n: int) -> Extremes:
     return Extremes(_top(found, n), [Scored(each.index, -each.value) for each in _top(-found, n)])
 
 
-def like(sae: Sae, direction: "Array", n: int, *, but: int | None = None) -> list[Scored]:
+def like(sae: Sae, direction: "Array | list[float]", n: int, *, but: int | None = None) -> list[Scored]:
     """The features whose decoder rows have the largest cosine with a direction, `but` for one."""
     np = _numpy()
-    norms = _norms(sae.weights_id, sae.d_out)
-    length = float(np.linalg.norm(direction.astype(np.float64)))
-    unit = (direction.astype(np.float64) / (length or 1.0)).astype(np.float32)
+    norms, wide = _norms(sae.weights_id, sae.d_out), np.asarray(direction, np.float64)
+    unit = (wide / (np.linalg.norm(wide) or 1.0)).astype(np.float32)
     cosines = _times(sae, unit) / np.where(norms > 0, norms, 1)
     if but is not None:
         cosines[but] = -np.inf

@@ -113,6 +113,14 @@ def job_to_see(job_id: int) -> Job:
     return job
 
 
+def reading_to_see(reading_id: int) -> Job:
+    """A text that was read, which whoever may read here may see by its address, as other jobs they may not."""
+    job = job_queries.detail(reading_id)
+    if job is None or job.kind != "read_text":
+        raise Http404(f"There is no text {reading_id}.")
+    return job
+
+
 def job_to_change(user: Person, job_id: int) -> Job:
     job = job_to_see(job_id)
     if not may_change_job(user, job):

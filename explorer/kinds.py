@@ -45,6 +45,8 @@ register(
     Kind("collect", "Collect", Queue.BATCH, "explorer.work.collect.run", plan="explorer.work.collect.plan"),
     Kind("collect_part", "Read a part of the text", Queue.BATCH, "explorer.work.collect.read_part"),
     Kind("demo", "Fill the library with the demo", Queue.BATCH, "explorer.work.demo.run"),
+    Kind("read_text", "Read a text", Queue.INTERACTIVE, "explorer.work.reading_text.run"),
+    Kind("unembedding", "Write down what logits are read with", Queue.INTERACTIVE, "explorer.work.unembedding.run"),
     Kind("recompute", "Compute a feature again", Queue.INTERACTIVE, "explorer.work.recompute.run"),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

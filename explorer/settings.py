@@ -200,6 +200,13 @@ OPEN_READING = env.flag("EXPLORER_OPEN_READING", False, "whoever comes may brows
 OPEN_REGISTRATION = env.flag(
     "EXPLORER_OPEN_REGISTRATION", False, "whoever comes may make an account; else an administrator invites"
 )
+TEXT_CHARACTERS = env.integer(
+    "EXPLORER_TEXT_CHARACTERS", 10_000, "longest text that anybody may have read at once", least=1, most=1_000_000
+)
+TEXT_TOKENS = env.integer("EXPLORER_TEXT_TOKENS", 256, "most tokens of such a text", least=1, most=4_096)
+TEXT_RATE = env.integer(
+    "EXPLORER_TEXT_RATE", 30, "texts a minute that one account or address may have read", least=1, most=100_000
+)
 API_RATE = env.integer(
     "EXPLORER_API_RATE", 600, "API requests a minute that one account or address may make", least=1, most=1_000_000
 )

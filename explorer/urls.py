@@ -19,6 +19,7 @@ from explorer.views import (
     people,
     recompute,
     saes,
+    search,
     sign_in,
     vectors,
 )
@@ -88,6 +89,10 @@ urlpatterns = [
     path("lists/<row:list_id>/remove/", lists.list_remove, name="list_remove"),
     path("lists/<row:list_id>/entries/<row:entry_id>/note/", lists.entry_note, name="entry_note"),
     path("lists/<row:list_id>/entries/<row:entry_id>/remove/", lists.entry_remove, name="entry_remove"),
+    path("search/", search.search, name="search"),
+    path("search/text/", search.text_read, name="text_read"),
+    path("search/text/<row:reading_id>/", search.reading, name="reading"),
+    path("search/prepare/<slug:slug>/", search.search_prepare, name="search_prepare"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),
     path("jobs/<row:job_id>/", jobs.job, name="job"),

@@ -88,6 +88,14 @@ entry_note              GET     in     in     405    405    405    405
 entry_note              POST    in     in     403    403    403    403
 entry_remove            GET     in     in     405    405    405    405
 entry_remove            POST    in     in     403    403    403    403
+search                  GET     in     200    200    200    200    200
+search                  POST    in     405    405    405    405    405
+text_read               GET     in     405    405    405    405    405
+text_read               POST    in     422    422    422    422    422
+reading                 GET     in     200    200    200    200    200
+reading                 POST    in     405    405    405    405    405
+search_prepare          GET     in     in     403    403    405    405
+search_prepare          POST    in     in     403    403    302    302
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
 diagnose                GET     in     in     403    403    405    405
@@ -187,6 +195,10 @@ api:add_entry           GET     401    200    200    200    200    200
 api:add_entry           POST    401    401    422    422    422    422
 api:remove_entry        GET     405    405    405    405    405    405
 api:remove_entry        POST    405    405    405    405    405    405
+api:search_features     GET     401    422    422    422    422    422
+api:search_features     POST    405    405    405    405    405    405
+api:read_text           GET     405    405    405    405    405    405
+api:read_text           POST    401    401    422    422    422    422
 api:get_job             GET     401    401    200    200    200    200
 api:get_job             POST    405    405    405    405    405    405
 api:cancel_job          GET     405    405    405    405    405    405
@@ -245,6 +257,7 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
+        "reading_id": Job.objects.create(kind="read_text", queue="interactive", created_by=other).pk,
         "sha256": artifacts.put(ContentFile(b"content"), name="file.bin").sha256,
         "person_id": other.pk,
         "token_id": token.pk,

@@ -13,7 +13,7 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import features, jobs, labels, lists, me, saes
+from explorer.api import features, jobs, labels, lists, me, saes, search
 from explorer.problems import MEDIA_TYPE, problem
 
 ABOUT = """\
@@ -88,6 +88,7 @@ service.add_router("/saes", saes.router)
 service.add_router("/saes", features.router)
 service.add_router("/saes", labels.router)
 service.add_router("/lists", lists.router)
+service.add_router("/search", search.router)
 
 
 @service.exception_handler(AuthenticationError)

@@ -13,6 +13,8 @@ from explorer.models.access import Role
 from explorer.parts import HEADERS, wants_part
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
+from explorer.queries import readings as reading_queries
+from explorer.views.search import reading_context
 
 FILLING = ("explore", "demo", "collect")  # kinds of job that bring an SAE
 SOON, LATER = 3, 20  # seconds: while jobs are under way, and for what somebody else may start
@@ -43,18 +45,23 @@ def _context(request: HttpRequest) -> dict[str, object]:
     saes = library_queries.saes()
     shelves = [Shelf(lm, [sae for sae in saes if sae.lm_id == lm.pk]) for lm in library_queries.lms()]
     corpora = list(library_queries.corpora())
-    shown = (
+    snippet = reading_queries.snippet(saes)
+    version = (
         [job.pk for job in jobs],
         [shelf.lm.pk for shelf in shelves],
         [(sae.pk, _pk(library_queries.newest(sae)), sae.metrics is None) for sae in saes],
         [corpus.pk for corpus in corpora],
+        snippet and snippet.pk,
     )
-    return {
+    shown = reading_context(request, snippet) if snippet else {}
+    return shown | {
+        "sae": None,  # the page is of none, whatever its snippet was read with
+        "snippet_sae": shown.get("sae"),
         "jobs": jobs,
         "filling": any(job.kind in FILLING for job in jobs),
         "shelves": shelves,
         "corpora": corpora,
-        "version": hashlib.sha256(repr(shown).encode()).hexdigest()[:16],
+        "version": hashlib.sha256(repr(version).encode()).hexdigest()[:16],
         "poll": SOON if jobs else LATER,
     }
 

@@ -19,6 +19,7 @@ from explorer import artifacts
 from explorer.actions.jobs import Child
 from explorer.models import Artifact, Collection, Corpus, Job, Sae
 from explorer.models.jobs import UNFINISHED, JobState
+from explorer.work import snippets
 from explorer.work.attempt import Attempt, Cancelled, Refused, Removed
 from explorer.work.following import start_or_find
 from explorer.work.loading import load_collection
@@ -65,6 +66,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
     forget_parts(attempt.job)
     for kind, following in attempt.arguments.get("then", ()):
         start_or_find(attempt, kind, following)
+    if not snippets.there_is_one():
+        start_or_find(attempt, "read_text", snippets.of(saes[0], corpus))
     return {"collections": found}
 
 

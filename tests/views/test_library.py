@@ -11,6 +11,7 @@ from explorer.actions.accounts import set_role
 from explorer.models import Job, Sae
 from explorer.models.access import Role
 from explorer.models.jobs import JobState
+from sae_core.reading import reading
 from tests.explored import Explored
 from tests.work.collected import sae_row
 
@@ -105,9 +106,35 @@ def test_as_many_queries_for_three_as_for_one(
     client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.force_login(viewer)
-    with django_assert_num_queries(7):  # session, user, jobs, SAEs, their collections, lms, corpora
+    with django_assert_num_queries(8):  # session, user, jobs, SAEs, their collections, lms, corpora, a snippet
         client.get("/")
     for name in ("two", "three"):
         sae_row(explored.read.lm, explored.read.sae, name)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         client.get("/")
+
+
+def test_it_opens_on_a_piece_of_text(
+    client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """Read once; what somebody chose of it is in the address, and stays while the rest is fetched anew."""
+    client.force_login(viewer)
+    before = version_of(client.get("/").content)
+    ids = [5, 9, 5, 17]
+    result = {"sae": explored.sae.slug, "ids": ids, "first": 0} | reading(explored.read.lm, explored.read.sae, ids, ())
+    arguments = {"sae": explored.sae.pk, "corpus": explored.corpus.pk, "context": 0}
+    for kind in (arguments, {"sae": explored.sae.pk, "text": "somebody's own"}):
+        job = Job.objects.create(
+            kind="read_text", queue="interactive", state=JobState.DONE, arguments=kind, result=result
+        )
+    page = client.get("/").content.decode()
+    assert f'id="snippet-{job.pk - 1}" hx-preserve="true"' in page
+    assert 'class="stack"' not in page
+    assert version_of(page.encode()) != before
+    page = client.get("/?at=1,3").content.decode()
+    assert page.count('class="stack"') == 2
+    assert 'name="sae"' not in page, "the box searches all"
+    with django_assert_num_queries(12):  # it is known by now; the text, its SAE, collections, labels, activity
+        client.get("/?at=1")
+    Sae.objects.filter(pk=explored.sae.pk).update(slug="renamed")
+    assert "snippet-" not in client.get("/").content.decode()
