@@ -7,6 +7,7 @@ import pytest
 
 from explorer.packed import examples as examples_form
 from explorer.packed import feature as feature_form
+from explorer.packed import glimpse as glimpse_form
 from explorer.packed.examples import Item, Unpacked
 from explorer.work import packing
 from tests.work.plain_evidence import Latent, Pairs, Shape, made
@@ -113,6 +114,23 @@ def test_what_fires_with_it_and_neurons(shape: Shape, tmp_path: Path) -> None:
         assert found.neurons == latent.correlated
 
 
+def test_a_glimpse_is_what_a_whole_look_begins_with(shape: Shape, tmp_path: Path) -> None:
+    file, latents = made(tmp_path / "evidence", shape, seed=1)
+    for latent, row in zip(latents, packing.examples(file, 0, shape.latents), strict=True):
+        found, whole = glimpse_form.unpack(row), examples_form.unpack(row, latent.maximum)
+        assert [(examples_form.edge(bin_), n) for bin_, n in found.histogram] == [
+            (bar.low, bar.n_fired) for bar in whole.histogram
+        ]
+        if not whole.top:
+            assert found.strongest is None
+            continue
+        best, there = whole.top[0], found.strongest
+        assert there
+        assert (there.context, there.position, there.peak, there.firings) == (
+            best.example.context, best.position, best.example.peak, best.example.firings
+        )  # fmt: skip
+
+
 def test_weights_are_as_they_were(shape: Shape, tmp_path: Path) -> None:
     file, latents = made(tmp_path / "evidence", shape, seed=2)
     for latent, row in zip(latents, packing.features(file, 0, shape.latents), strict=True):
@@ -136,7 +154,9 @@ def test_blocks_of_any_size_give_the_same(tmp_path: Path) -> None:
             assert [row for first, stop in pairwise(cuts) for row in packed(file, first, stop)] == whole
 
 
-@pytest.mark.parametrize("unpack", [lambda data: examples_form.unpack(data, 1.0), feature_form.unpack])
+@pytest.mark.parametrize(
+    "unpack", [lambda data: examples_form.unpack(data, 1.0), glimpse_form.unpack, feature_form.unpack]
+)
 def test_a_later_form_is_refused(unpack: object, tmp_path: Path) -> None:
     file, _ = made(tmp_path / "evidence", Shape(1), seed=4)
     for packed in (packing.examples, packing.features):
