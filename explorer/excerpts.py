@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from django.utils.safestring import SafeString
 
-from explorer.numbers import significant
+from explorer.numbers import count, significant
 from explorer.queries.features import FeaturePage, Shown
 from explorer.tokens import Vocabulary, alone, render
 
@@ -23,6 +23,25 @@ class Excerpt:
     context: int
     position: int
     alike: "list[Excerpt]" = field(default_factory=list)  # the same tokens elsewhere, folded under the first of them
+
+    # A page has seventy, so they are written here; filters in a template take three times as long.
+    @property
+    def says(self) -> str:
+        return significant(self.value)
+
+    @property
+    def marks(self) -> str:
+        """Attributes of what holds its text."""
+        return " data-before" * self.cut[0] + " data-after" * self.cut[1]
+
+    @property
+    def token_of_document(self) -> str:
+        return count(self.offset)
+
+    @property
+    def place(self) -> str:
+        where = f"context {count(self.context)}, position {self.position}"
+        return f"token {self.token_of_document} of {self.document}; {where}"
 
     @property
     def name(self) -> str:

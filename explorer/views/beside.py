@@ -11,6 +11,7 @@ from explorer.excerpts import examples
 from explorer.figures import Figure
 from explorer.forms.features import AROUND, BesideForm, ShowForm
 from explorer.gates import feature_to_see
+from explorer.logits import logits
 from explorer.queries import pairs, versions
 from explorer.queries.features import FeaturePage
 
@@ -52,7 +53,7 @@ def feature_beside_choice(request: HttpRequest, slug: str, index: int) -> HttpRe
 
 def _side(page: FeaturePage, around: int | None) -> dict[str, object]:
     words = vocabulary.of(page.sae.lm)
-    return {"page": page, "vocabulary": words, "examples": examples(words, page, around)}
+    return {"page": page, "logits": logits(words, page.lens), "examples": examples(words, page, around)}
 
 
 def _compared(one: FeaturePage, other: FeaturePage) -> list[tuple[str, Figure | None, Figure | None]]:

@@ -15,6 +15,8 @@ from explorer.forms.browser import filters_of
 from explorer.forms.features import AROUND, LabelForm, ShowForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.keeping import keeping
+from explorer.logits import logits
+from explorer.logits import rows as logit_rows
 from explorer.models.access import Role
 from explorer.queries import browsing, versions
 from explorer.queries.browsing import Asked
@@ -83,6 +85,7 @@ def _feature_context(
     return _evidence_context(request, page, form) | {
         "form": form,
         "arounds": AROUND,
+        "inputs": logit_rows(vocabulary.of(page.sae.lm), page.inputs),
         "bars": evidence_charts.bars(page),
         "sides": list(Side),
         "label_form": label_form or LabelForm(initial={"label": page.label.text if page.label else ""}),
@@ -98,7 +101,7 @@ def _evidence_context(request: HttpRequest, page: FeaturePage, form: ShowForm) -
     return {
         "page": page,
         "sae": page.sae,
-        "vocabulary": words,
+        "logits": logits(words, page.lens),
         "figures": figures.of_feature(page.feature, page.activity, page.collection),
         "examples": examples(words, page, around),
         "kind": _remarkable(page),
