@@ -43,6 +43,20 @@ def addresses(sae: str, lm: str, features: int, repeats: int) -> Iterator[Addres
     for kind, draw in filters.items():
         for _ in range(repeats):
             yield _browser(sae, kind, draw())
+    for _ in range(repeats):
+        yield _search("search: words of labels", {"kind": "labels", "q": " ".join(dice.sample(WORDS, 2))})
+        yield _search("search: the beginning of a label", {"kind": "labels", "q": dice.choice(WORDS)[:3]})
+        yield _search("search: examples that peak on a token", _of(sae, "tokens", f"#{dice.randrange(50_000)}"))
+        yield _search("search: a token's logit", _of(sae, "logit", f"#{dice.randrange(50_000)}"))
+        yield _search("search: like a feature", _of(sae, "like", str(dice.randrange(features))))
+
+
+def _search(kind: str, query: Query) -> Address:
+    return Address(kind, f"/search/?{urlencode(query)}", "/features/")
+
+
+def _of(sae: str, kind: str, q: str) -> Query:
+    return {"kind": kind, "sae": sae, "q": q}
 
 
 def _browser(sae: str, kind: str, query: Query) -> Address:

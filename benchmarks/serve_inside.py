@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import django
+import numpy as np
 
 django.setup()
 
@@ -19,10 +20,12 @@ from django.test import Client  # noqa: E402
 
 from benchmarks import load_rows, synthetic  # noqa: E402
 from benchmarks.serve_addresses import WORDS  # noqa: E402
-from explorer import artifacts, vocabulary  # noqa: E402
+from explorer import artifacts, directions, vocabulary  # noqa: E402
 from explorer.models import Label, Sae  # noqa: E402
+from sae_core.array_files import Streamed, write_arrays  # noqa: E402
 
 FIRINGS, LABELLED = 6, 10  # in a context; one of so many features
+WIDTH, BLOCK = 768, 8192  # of the directions, as GPT-2's; rows drawn at a time
 
 
 def main() -> None:
@@ -33,7 +36,8 @@ def main() -> None:
         folder = Path(made)
         corpus = load_rows.corpus(synthetic.corpus(folder))
         collection = load_rows.collection(features, FIRINGS, corpus, synthetic.evidence(folder, features, FIRINGS))
-    sae = collection.sae
+        sae = collection.sae
+        _directions(sae, folder)
     _vocabulary(sae)
     _labels(sae)
     with connection.cursor() as cursor:
@@ -46,6 +50,28 @@ def main() -> None:
     }
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
     print(json.dumps({"cookie": cookie, "sae": sae.slug, "lm": sae.lm.slug, "features": features}))
+
+
+def _directions(sae: Sae, folder: Path) -> None:
+    """Random ones, and an unembedding that reads the stream they are written to."""
+    about = {"in_stream": [sae.hookpoint], "silent": []}
+    _write(folder / "sae", "W_dec", sae.n_latents, {})
+    _write(folder / "lm", directions.UNEMBEDDING, synthetic.N_VOCAB, about)
+    with (folder / "sae").open("rb") as weights, (folder / "lm").open("rb") as unembedding:
+        sae.weights = artifacts.put(weights, name="weights")
+        sae.lm.unembedding = artifacts.put(unembedding, name="unembedding")
+    sae.d_in = sae.d_out = WIDTH
+    sae.save()
+    sae.lm.save()
+
+
+def _write(path: Path, name: str, rows: int, about: dict[str, list[str]]) -> None:
+    rng, drawn = np.random.default_rng(4), path.with_suffix(".drawn")
+    with drawn.open("wb") as file:
+        for first in range(0, rows, BLOCK):
+            file.write(rng.standard_normal((min(BLOCK, rows - first), WIDTH), np.float32).tobytes())
+    write_arrays(path, {name: Streamed(np.dtype(np.float32), (rows, WIDTH), drawn)}, about)
+    drawn.unlink()
 
 
 def _vocabulary(sae: Sae) -> None:
