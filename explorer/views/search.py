@@ -97,8 +97,9 @@ def reading_context(request: HttpRequest, job: Job) -> dict[str, Any]:
 def _context(form: SearchForm, asked: Asked, saes: list[Sae], text: TextForm | None = None) -> dict[str, Any]:
     found = searching.search(asked, saes)
     before, after = searching.pages(found, asked)
-    sae = asked.sae or (searching.usual(saes) if saes and asked.kind in (Kind.LOGIT, Kind.LIKE, Kind.TEXT) else None)
-    initial = {"text": asked.q, "sae": sae.slug if sae else ""}
+    one = asked.sae or (searching.usual(saes) if saes else None)
+    sae = one if asked.sae or asked.kind in (Kind.LOGIT, Kind.LIKE, Kind.TEXT) else None
+    initial = {"text": asked.q, "sae": one.slug if one else ""}
     return {
         "form": form,
         "asked": asked,
