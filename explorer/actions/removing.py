@@ -14,7 +14,7 @@ class InUse(Exception):
 
 
 def remove_sae(sae: Sae, *, by: User, address: str) -> None:
-    """With its features, collections and labels."""
+    """With its features, collections and labels; lists lose them."""
     details = {"slug": sae.slug, "weights": sae.fingerprint}
     try:
         with transaction.atomic():

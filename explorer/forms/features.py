@@ -2,6 +2,7 @@ from typing import Any
 
 from django import forms
 
+from explorer.actions import labels
 from explorer.forms.limits import BIGGEST_INDEX
 from explorer.models import Sae
 
@@ -65,9 +66,9 @@ class BesideForm(forms.Form):
 
 class LabelForm(forms.Form):
     label = forms.CharField(
-        max_length=200, required=False,
+        max_length=labels.LONGEST, required=False,
         widget=forms.TextInput(attrs={"placeholder": "What it fires on, in a few words", "dir": "auto"}),
     )  # fmt: skip
 
     def clean_label(self) -> str:
-        return " ".join(str(self.cleaned_data["label"]).split())
+        return labels.tidy(self.cleaned_data["label"])

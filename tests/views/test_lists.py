@@ -4,10 +4,13 @@ import csv
 import io
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from explorer.actions import labels, lists
@@ -307,3 +310,32 @@ def test_it_takes_as_many_queries_for_many(
         looking.get(f"/lists/{found.pk}/")
     with django_assert_num_queries(5):  # session, user; SAE, collections; the lists it is in
         looking.get(f"{explored.page}features/1/keep/", headers=PART)
+
+
+awkward = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["\x00", "\ud800", "\u202eשלום", "\xff", "9" * 40, "-1", "1e9", "no", "on", "yes", "true", "\n"]),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(sent=st.dictionaries(st.sampled_from(["list", "new", "note", "kept", "name", "notes", "shared"]), awkward))
+def test_nothing_that_is_sent_breaks_a_form(
+    looking: Client, viewer: User, explored: Explored, sent: dict[str, str]
+) -> None:
+    found = lists.bookmarks(viewer)
+    sent = {name: value.encode("utf-8", "replace").decode() for name, value in sent.items()}
+    for address in (f"{explored.page}features/5/keep/", "/lists/make/", f"/lists/{found.pk}/change/"):
+        for headers in ({}, PART):
+            assert looking.post(address, sent, headers=headers).status_code in (200, 302, 422)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=awkward)
+def test_nothing_in_an_address_breaks_a_page(looking: Client, viewer: User, explored: Explored, value: str) -> None:
+    found = lists.bookmarks(viewer)
+    bad = quote(value.encode("utf-8", "surrogatepass"))
+    for address in ("/lists/?below=", f"/lists/{found.pk}/?after=", f"{explored.page}labels/?below=",
+                    f"{explored.page}features/5/labels/?below=", f"{explored.page}features/5/keep/?choose=",
+                    f"{explored.page}labels.csv?history="):  # fmt: skip
+        assert looking.get(f"{address}{bad}").status_code == 200
