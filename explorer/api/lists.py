@@ -76,12 +76,12 @@ class EntryOut(Schema):
 class ListIn(Schema):
     name: Annotated[str, Field(min_length=1, max_length=list_actions.LONGEST_NAME)]
     notes: Annotated[str, Field(max_length=list_actions.LONGEST_NOTES)] = ""
-    shared: bool = True
+    shared: Annotated[bool, Field(strict=True)] = True
 
 
 class EntryIn(Schema):
     sae: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,80}$", description="As in its page’s address")]
-    index: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    index: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
     note: Annotated[str | None, Field(max_length=list_actions.LONGEST_NOTE, description="None: as it is")] = None
 
 
