@@ -70,6 +70,7 @@ def index(model: type[Model], owner: int) -> None:
                 sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
             )
         )
+    _execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))  # else the first to ask get plans made blindly
 
 
 def attach(models: Iterable[type[Model]], owner: int) -> None:

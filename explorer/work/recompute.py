@@ -5,7 +5,7 @@ Arguments: `sae`, its slug; `collection`, whose examples they are; `index`.
 
 from typing import Any
 
-import torch
+import numpy as np
 
 from explorer.models import Sae
 from explorer.queries import features as feature_queries
@@ -13,8 +13,8 @@ from explorer.queries import library
 from explorer.queries.features import FeaturePage, Shown
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.opening import lm_of, refusing, sae_of
-from sae_core import Family, counted
-from sae_core.attached import BLOCK_BYTES, Attached
+from sae_core import Family
+from sae_core.watched import Watched
 
 EXAMPLES = 10
 # What is done to h, the pre-activations; sae_core.activations has the same.
@@ -38,34 +38,17 @@ def run(attempt: Attempt) -> dict[str, Any]:
     with refusing():
         lm = lm_of(page.sae.lm)
         sae = sae_of(page.sae, lm)
-        again = Again(Attached(lm, sae), page.index, page.collection.about["mask_ids"])
+        watched = Watched(lm, sae, page.index, page.collection.about["mask_ids"])
         chosen = page.examples.top[:EXAMPLES]
-        compared = [_compared(each, again) for each in attempt.steps(chosen, total=len(chosen), unit="examples")]
+        compared = [_compared(each, watched) for each in attempt.steps(chosen, total=len(chosen), unit="examples")]
     return {
         "examples": compared,
         "formula": formula(page.sae),
-        "mask_ids": again.mask_ids,
+        "mask_ids": list(watched.mask_ids),
         "device": str(lm.device),
         "dtype": str(lm.dtype).removeprefix("torch."),
         "program": _program(page, chosen),
     }
-
-
-class Again:
-    """One latent's activations on a context, as the pass computes them."""
-
-    def __init__(self, attached: Attached, index: int, mask_ids: list[int]) -> None:
-        self._attached, self._index, self.mask_ids = attached, index, mask_ids
-
-    def of(self, ids: list[int]) -> torch.Tensor:
-        sae = self._attached.sae
-        x = self._attached.read([ids]).x[0]  # (length, d_in)
-        rows = max(1, BLOCK_BYTES // (sae.n_latents * sae.dtype.itemsize))
-        acts = torch.cat([sae.encode(some)[:, self._index] for some in torch.split(x, rows)])
-        return torch.where(self.counts(ids).to(acts.device), acts, 0).float().cpu()
-
-    def counts(self, ids: list[int]) -> torch.Tensor:
-        return counted(torch.tensor(ids), self.mask_ids)
 
 
 def _page(arguments: dict[str, Any]) -> FeaturePage:
@@ -78,14 +61,14 @@ def _page(arguments: dict[str, Any]) -> FeaturePage:
     return page
 
 
-def _compared(example: Shown, again: Again) -> dict[str, Any]:
-    fresh = again.of(example.ids)
-    apart = (fresh - torch.tensor(example.activations)).abs()
+def _compared(example: Shown, watched: Watched) -> dict[str, Any]:
+    fresh = watched.acts(example.ids)
+    apart = np.abs(fresh - np.asarray(example.activations, np.float32))
     return {
         "context": example.context,
         "position": example.position,
         "tokens": len(example.ids),
-        "counted": int(again.counts(example.ids).sum()),
+        "counted": watched.n_counted(example.ids),
         "stored": example.value,
         "fresh": float(fresh[example.position]),
         "apart": float(apart.max()),
