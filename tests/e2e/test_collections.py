@@ -96,7 +96,7 @@ def test_the_way_from_the_library_to_a_feature(signed_in: Page, added: str) -> N
     signed_in.get_by_role("link", name="Browse its features").click()
     signed_in.get_by_role("row").nth(1).get_by_role("link").click()
     expect(signed_in.get_by_role("heading", level=1)).to_contain_text("Feature 0")
-    expect(signed_in.get_by_role("heading", name="Logits")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="Logits", exact=True)).to_be_visible()
 
 
 def firing(page: Page, added: str) -> int:
@@ -133,8 +133,8 @@ def test_how_much_is_shown_is_in_the_address(signed_in: Page, added: str) -> Non
 def test_a_label_is_given_in_one_field(signed_in: Page, added: str) -> None:
     index = firing(signed_in, added)
     signed_in.goto(f"{added}features/{index}/")
-    signed_in.get_by_label("Label").fill("what it fires on <b>")
-    signed_in.get_by_label("Label").press("Enter")
+    signed_in.get_by_label("Label", exact=True).fill("what it fires on <b>")
+    signed_in.get_by_label("Label", exact=True).press("Enter")
     expect(signed_in.get_by_role("heading", level=1)).to_contain_text("what it fires on <b>")
     signed_in.goto(f"{added}features/")
     expect(signed_in.get_by_role("row").filter(has_text="what it fires on <b>")).to_contain_text(str(index))
@@ -157,7 +157,7 @@ def test_it_is_unchanged_until_it_changes(signed_in: Page, added: str) -> None:
     again = request.get(address, headers={"If-None-Match": first.headers["etag"]})
     assert again.status == 304
     signed_in.goto(address)
-    signed_in.get_by_label("Label").fill("another name")
+    signed_in.get_by_label("Label", exact=True).fill("another name")
     signed_in.get_by_role("button", name="Save the label").click()
     expect(signed_in.get_by_role("heading", level=1)).to_contain_text("another name")
     assert request.get(address, headers={"If-None-Match": first.headers["etag"]}).status == 200
