@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 UNEMBEDDING = "unembedding"
-BLOCK_BYTES = 8 << 20  # of a matrix, looked at at a time
+# Of a matrix, looked at at a time: so little that BLAS uses one thread. Several would wait for each other by spinning,
+# which takes twenty times as long where others want the cores; and memory is what a product waits for anyway.
+BLOCK_BYTES = 1 << 20
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # a bfloat16 is the upper half of a float32
 KEPT = 16  # SAEs whose norms are at hand
 

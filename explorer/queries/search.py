@@ -10,7 +10,7 @@ from explorer.models import Activity, Label, Sae, TokenIndex
 from explorer.packed import token_index as token_index_form
 from explorer.queries import library
 
-RANKED = 10_000  # labels that are put in order; words that more of them have tell little
+RANKED = 4_000  # labels that are put in order; words that more of them have tell little
 NORMALISED = 2  # a rank is divided by the label's length: of two that say a word, the shorter is about it
 PAGE = 50
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from explorer.actions import labels, lists
 from explorer.models import Sae
+from explorer.work import snippets
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.explore import Following, add, start_reading
+from explorer.work.following import start_or_find
 
 BUNDLE: Path = settings.BASE_DIR / "demo"
 
@@ -64,6 +66,10 @@ def run(attempt: Attempt) -> dict[str, Any]:
         unmeasured = Sae.objects.filter(read_here, metrics=None).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
+    named = Sae.objects.filter(pk__in=attempt.arguments.get("saes", ()), labels__current=True)
+    if most_named := named.annotate(n=Count("labels")).order_by("-n").first():
+        # The text that the library opens on is read by the one whose features tell most.
+        start_or_find(attempt, "read_text", snippets.of(most_named, added.corpus))
     return {"saes": [sae.slug for sae in found], "collect": collecting}
 
 

@@ -1,4 +1,5 @@
-"""The piece of text that the library opens on: read once, of the first SAE that was collected."""
+"""The piece of text that the library opens on: read with the first SAE that was collected, unless somebody knows a
+better one."""
 
 from typing import Any
 
