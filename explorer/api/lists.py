@@ -6,7 +6,7 @@ from django.urls import reverse
 from ninja import P, PathEx, Query, Router, Schema
 from ninja.errors import HttpError
 from ninja.responses import Status
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from explorer.access import READERS
 from explorer.actions import lists as list_actions
@@ -31,6 +31,13 @@ reading = needs(READERS, Scope.READ)
 changing = needs(Role.VIEWER, Scope.WRITE)
 ListId = PathEx[int, P(ge=1, le=BIGGEST, description="As in its page’s address.")]
 EntryId = PathEx[int, P(ge=1, le=BIGGEST, description="Of an entry of the list.")]
+
+
+def number(value: object) -> object:
+    """As JSON has them: 5 and 5.0, not "5" nor true."""
+    if isinstance(value, str | bool):
+        raise ValueError("it is no number")
+    return value
 
 
 class ListOut(Schema):
@@ -81,7 +88,7 @@ class ListIn(Schema):
 
 class EntryIn(Schema):
     sae: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,80}$", description="As in its page’s address")]
-    index: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+    index: Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(number)]
     note: Annotated[str | None, Field(max_length=list_actions.LONGEST_NOTE, description="None: as it is")] = None
 
 

@@ -84,8 +84,9 @@ def test_of_others_what_they_share_is_seen_and_nothing_changed(
 
 @pytest.mark.parametrize(
     ("sent", "status"),
-    [({}, 422), ({"index": 37}, 404), ({"index": -1}, 422), ({"index": 2**31}, 422), ({"sae": "a\x00b"}, 422),
-     ({"sae": "nothing"}, 404), ({"note": "x" * 1001}, 422)],
+    [({}, 422), ({"index": 37}, 404), ({"index": -1}, 422), ({"index": "5"}, 422), ({"index": True}, 422),
+     ({"index": 5.5}, 422), ({"index": 2**31}, 422), ({"sae": "a\x00b"}, 422), ({"sae": "nothing"}, 404),
+     ({"note": "x" * 1001}, 422)],
 )  # fmt: skip
 def test_what_is_no_feature_is_refused(
     looking: Client, viewer: User, explored: Explored, sent: dict[str, Any], status: int

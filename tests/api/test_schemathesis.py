@@ -16,7 +16,8 @@ from explorer.models.access import Scope
 from explorer.models.jobs import JobState
 from tests.processes import Web
 
-pytestmark = pytest.mark.parametrize("broker_url", ["files"], indirect=True)
+# Every operation is asked some hundred times.
+pytestmark = [pytest.mark.parametrize("broker_url", ["files"], indirect=True), pytest.mark.timeout(400)]
 
 
 ALL = ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
