@@ -183,7 +183,8 @@ def _tokens(asked: Asked, saes: Sequence[Sae]) -> Found:
             rows = [Row(hit, None, tuple(peaks[hit.index]), seen.get(hit.index)) for hit in queries.hits([sae], shown)]
             if rows:
                 groups.append(Group(rows, "" if asked.sae else sae.name, len(peaks), sae))
-    return Found(groups, n, tokens=by_lm)
+    told = {lm.vocabulary_id: (lm, tokens) for lm, tokens in by_lm if tokens}  # once where lms share a tokenizer
+    return Found(groups, n, tokens=tuple(told.values()))
 
 
 def _logit(asked: Asked, saes: Sequence[Sae]) -> Found:

@@ -129,10 +129,10 @@ def test_it_opens_on_a_piece_of_text(
         )
     page = client.get("/").content.decode()
     assert f'id="snippet-{job.pk - 1}" hx-preserve="true"' in page
-    assert 'class="stack"' not in page
+    assert 'class="shares"' not in page
     assert version_of(page.encode()) != before
     page = client.get("/?at=1,3").content.decode()
-    assert page.count('class="stack"') == 2
+    assert page.count('class="shares"') == 2
     assert 'name="sae"' not in page, "the box searches all"
     with django_assert_num_queries(12):  # it is known by now; the text, its SAE, collections, labels, activity
         client.get("/?at=1")

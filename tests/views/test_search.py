@@ -322,7 +322,7 @@ def test_a_text_shows_what_fires_and_what_a_token_is_made_of(
         for index, act, _ in result["tokens"][position]["parts"]:
             summed[index] = summed.get(index, 0) + act
     assert found(page) == sorted(summed, key=lambda index: (-summed[index], index))[:50]
-    bars = page.split('<div class="stack"')[1:]
+    bars = page.split('<div class="shares"')[1:]
     assert len(bars) == 2
     for bar, position in zip(bars, (2, 4), strict=True):
         linked = [int(index) for index in re.findall(r'<a href="[^"]*/features/(\d+)/" data-kind', bar)]
