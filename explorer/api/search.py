@@ -1,4 +1,4 @@
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -20,13 +20,16 @@ from explorer.queries import library as library_queries
 from explorer.searching import Asked, Found, Kind, Row, search
 
 router = Router(tags=["search"])
-LONGEST, LONGEST_VECTOR = 2_000, 40_000  # characters
+LONGEST = 2_000  # characters, which an address takes however they are written
 Slug = Annotated[str | None, Field(max_length=80, pattern="^[A-Za-z0-9_-]+$")]
 
 
 class Wanted(Schema):
-    q: Annotated[str, Field(min_length=1, max_length=LONGEST_VECTOR, description="Words, a token, an index, a list")]
-    kind: Annotated[Kind, Field(description="By tokens: those that the strongest examples peak on")] = Kind.LABELS
+    q: Annotated[str, Field(min_length=1, max_length=LONGEST, description="Words, a token or #id, an index")]
+    kind: Annotated[
+        Literal["labels", "tokens", "logit", "like"],
+        Field(description="By tokens: those that the strongest examples peak on"),
+    ] = "labels"
     sae: Annotated[Slug, Field(description="Left out: all for labels and tokens, else the first there is")] = None
     of: Annotated[Slug, Field(description="Whose feature others are to be like; the same SAE, if left out")] = None
     page: Annotated[int, Field(ge=1, le=200, description="Of labels, and of tokens in one SAE")] = 1
@@ -63,15 +66,11 @@ class TextIn(Schema):
 @router.get("", response=FoundOut, summary="Search features", **needs(READERS, Scope.READ))
 def search_features(request: CallerRequest, wanted: Query[Wanted]) -> Any:
     """Over all features of an SAE, exact. A text is another operation, as a worker reads it."""
-    if wanted.kind is Kind.TEXT:
-        raise HttpError(422, "A text is posted to /api/v1/search/text.")
-    if len(wanted.q) > LONGEST and wanted.kind is not Kind.LIKE:
-        raise HttpError(422, f"At most {LONGEST} characters are searched for.")
     sae = sae_to_see(wanted.sae) if wanted.sae else None
     of = sae_to_see(wanted.of) if wanted.of else sae
-    found = search(Asked(wanted.q, wanted.kind, sae, of, wanted.page), library_queries.saes())
+    found = search(Asked(wanted.q, Kind(wanted.kind), sae, of, wanted.page), library_queries.saes())
     if found.problem:
-        raise HttpError(422, found.problem)
+        raise HttpError(409 if found.unprepared else 404, found.problem)
     return _out(found)
 
 

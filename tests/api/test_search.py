@@ -52,9 +52,9 @@ def test_tokens(looking: Client, explored: Explored) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "status", "said"),
-    [({"q": "x", "kind": "text"}, 422, "posted to"), ({"q": "x", "sae": "gone"}, 404, "There is no SAE"),
-     ({"q": "&"}, 422, "no word"), ({"q": "x" * 2001}, 422, "At most 2000"), ({"q": "1", "kind": "logit"}, 422, ""),
-     ({"q": "99", "kind": "like"}, 422, "has features 0 to 36"), ({"q": ""}, 422, "")],
+    [({"q": "x", "kind": "text"}, 422, ""), ({"q": "x", "sae": "gone"}, 404, "There is no SAE"),
+     ({"q": "&"}, 404, "no word"), ({"q": "x" * 2001}, 422, ""), ({"q": "#1", "kind": "logit"}, 409, "written down"),
+     ({"q": "99", "kind": "like"}, 404, "has features 0 to 36"), ({"q": ""}, 422, "")],
 )  # fmt: skip
 def test_what_is_wrong_is_a_problem(
     looking: Client, explored: Explored, wanted: dict[str, Any], status: int, said: str
