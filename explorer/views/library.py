@@ -54,7 +54,8 @@ def _context(request: HttpRequest) -> dict[str, object]:
         snippet and snippet.pk,
     )
     shown = reading_context(request, snippet) if snippet else {}
-    return shown | {
+    return {
+        **shown,
         "sae": None,  # the page is of none, whatever its snippet was read with
         "snippet_sae": shown.get("sae"),
         "jobs": jobs,
