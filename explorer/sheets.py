@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
@@ -32,7 +32,8 @@ def written(form: str, columns: Sequence[str], batches: Iterable[list[Row]]) -> 
     if form == CSV:
         yield _lines([columns])
     for rows in batches:
-        close_old_connections()  # whoever takes these slowly keeps none of the pool's meanwhile
+        if not connection.in_atomic_block:
+            connection.close()  # whoever takes these slowly keeps none of the pool's meanwhile
         if form == CSV:
             yield _lines([[cell(row[column]) for column in columns] for row in rows])
         else:

@@ -1,12 +1,10 @@
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from explorer import records
+from explorer import records, sheets
 from explorer.access import READERS, allow
 from explorer.browser_parts import BESIDE, chips, columns, elsewhere, headers, presets, without
 from explorer.etags import revalidated
@@ -57,21 +55,18 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
 @allow(READERS)
 @require_safe
 def features_csv(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, records.as_csv, "text/csv; charset=utf-8", "csv")
+    return _download(request, slug, sheets.CSV)
 
 
 @allow(READERS)
 @require_safe
 def features_jsonl(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, records.as_jsonl, "application/jsonl; charset=utf-8", "jsonl")
+    return _download(request, slug, sheets.JSONL)
 
 
-def _download(
-    request: HttpRequest, slug: str, written: Callable[[Asked], Iterator[str]], kind: str, ending: str
-) -> StreamingHttpResponse:
+def _download(request: HttpRequest, slug: str, form: str) -> StreamingHttpResponse:
     """All that the filters find, in the order of the page."""
     sae = sae_to_see(slug)
     collection = library_queries.newest(sae)
     asked = Asked(sae, collection, BrowserForm(request.GET, sae, request.user).filters.beside(collection))
-    name = content_disposition_header(True, f"{sae.slug}-features.{ending}")
-    return StreamingHttpResponse(written(asked), content_type=kind, headers={"Content-Disposition": name})
+    return sheets.download(f"{sae.slug}-features", form, records.FIELDS, records.batches(asked))
