@@ -34,7 +34,8 @@ def made_of(explored: Explored, n: int, tokens: int) -> Collection:
     with connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO explorer_activity (collection_id, index, n_fired, n_contexts, n_documents, maximum, mean,
-               deviation, p99, decoder_norm, neighbour_cosine, top_token) SELECT %s, i, (i::float8 * i / (%s::float8 * %s) * %s)::bigint, 1, 1, 1, 1,
+               deviation, p99, decoder_norm, neighbour_cosine, top_token)
+               SELECT %s, i, (i::float8 * i / (%s::float8 * %s) * %s)::bigint, 1, 1, 1, 1,
                0, i, sqrt(i), 0, 0 FROM generate_series(0, %s - 1) i""",
             [made.pk, n, n, tokens, n],
         )
