@@ -73,7 +73,8 @@ def feature_label(request: HttpRequest, slug: str, index: int) -> HttpResponse:
         ctx = _feature_context(request, slug, index, ShowForm({}), form)
         return render(request, "features/feature.html", ctx, status=422)
     labels.give(page.sae, index, form.cleaned_data["label"], by=signed_in(request))
-    return redirect("feature", slug, index)
+    came_from = request.GET.urlencode()  # the list that it was opened from, whose order its neighbours are in
+    return redirect(f"{reverse('feature', args=[slug, index])}{'?' * bool(came_from)}{came_from}")
 
 
 def _feature_context(

@@ -156,6 +156,16 @@ def test_a_label_is_given_and_shown(client: Client, viewer: User, explored: Expl
         assert "names of rivers &lt;b&gt;" in client.get(address).content.decode()
 
 
+def test_naming_a_feature_keeps_the_order_it_was_found_in(client: Client, viewer: User, explored: Explored) -> None:
+    set_role(viewer.pk, Role.ANNOTATOR, by=viewer)
+    client.force_login(viewer)
+    order = "?sort=maximum&dir=desc"
+    page = client.get(f"{explored.page}features/5/{order}").content.decode()
+    assert f'action="{explored.page}features/5/label/?sort=maximum&amp;dir=desc"' in page
+    answer = client.post(f"{explored.page}features/5/label/{order}", {"label": "rivers"})
+    assert answer.headers["Location"] == f"{explored.page}features/5/{order}"
+
+
 @pytest.mark.parametrize("label", ["x" * 201, "with\x00nul"])
 def test_a_label_that_is_none_is_refused(client: Client, viewer: User, explored: Explored, label: str) -> None:
     set_role(viewer.pk, Role.ANNOTATOR, by=viewer)
