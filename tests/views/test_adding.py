@@ -229,18 +229,28 @@ def test_a_file_that_the_disk_has_no_room_for_is_said(client: Client, researcher
     assert list(django_settings.PLACES.uploads.iterdir()) == []
 
 
+def homeless() -> tuple[str, Path]:
+    """A file's name, and the folder that it would be kept in, which is not there whatever other tests have kept."""
+    store: Path = django_settings.PLACES.artifacts
+    store.mkdir(parents=True, exist_ok=True)
+    kept_beside = hashlib.sha256(WEIGHTS + b"one.safetensors").hexdigest()[:2]
+    for number in range(10_000):
+        name = f"two-{number}.json"
+        folder = store / hashlib.sha256(WEIGHTS + name.encode()).hexdigest()[:2]
+        if folder.name != kept_beside and not folder.exists():
+            return name, folder
+    raise AssertionError("all folders there can be are there")
+
+
 def test_what_cannot_be_kept_leaves_nothing(client: Client, researcher: User, root: Path) -> None:
     """The second of two files has no place: a file is where its folder would be."""
-    both = files("one.safetensors", "two.json")
-    first, second = (hashlib.sha256(WEIGHTS + name.encode()).hexdigest() for name in ("one.safetensors", "two.json"))
+    first, (second, folder) = hashlib.sha256(WEIGHTS + b"one.safetensors").hexdigest(), homeless()
     store = django_settings.PLACES.artifacts
-    store.mkdir(parents=True, exist_ok=True)
-    assert not (store / second[:2]).exists()
-    (store / second[:2]).write_bytes(b"")
+    folder.write_bytes(b"")
     try:
-        (error,) = errors_of(client, sae="", upload=both)["upload"]
+        (error,) = errors_of(client, sae="", upload=files("one.safetensors", second))["upload"]
     finally:
-        (store / second[:2]).unlink()
+        folder.unlink()
     assert error.startswith("These files could not be kept, and none was: ")
     assert not (store / first[:2] / first).exists()
     assert not Artifact.objects.exists()
@@ -249,12 +259,10 @@ def test_what_cannot_be_kept_leaves_nothing(client: Client, researcher: User, ro
 
 def test_what_was_kept_before_stays_when_more_does_not_fit(client: Client, researcher: User, root: Path) -> None:
     one = artifacts.put(io.BytesIO(WEIGHTS + b"one.safetensors"), name="one.safetensors")
-    second = hashlib.sha256(WEIGHTS + b"two.json").hexdigest()
-    folder = django_settings.PLACES.artifacts / second[:2]
-    assert not folder.exists()
+    second, folder = homeless()
     folder.write_bytes(b"")
     try:
-        errors_of(client, sae="", upload=files("one.safetensors", "two.json"))
+        errors_of(client, sae="", upload=files("one.safetensors", second))
     finally:
         folder.unlink()
     assert Artifact.objects.get() == one

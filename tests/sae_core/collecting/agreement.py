@@ -314,13 +314,21 @@ def neurons(file: Arrays, reference: Reference, lm: Lm, sae: Sae) -> None:
             np.testing.assert_allclose(shown[:n], table[latent, found[:n]], rtol=1e-4, atol=1e-5)
 
 
-def same_evidence(one: ArrayFile, other: ArrayFile) -> None:
-    """To the last integer and float32, sums to 1e-12."""
+OF_PRODUCTS = ("logit_", "input", "neighbour")  # with whole matrices, block by block
+
+
+def same_evidence(one: ArrayFile, other: ArrayFile, *, blocks_differ: bool = False) -> None:
+    """To the last integer and float32, sums to 1e-12. A product of few rows is rounded otherwise than one of many, on
+    some processors; so where blocks were of other sizes, what comes of products agrees to single precision."""
     assert one.names == other.names
     for name in sorted(one.names):
         if one[name].dtype == np.float64:
             np.testing.assert_allclose(one[name], other[name], rtol=1e-12, atol=1e-300, err_msg=name)
         elif name == "correlated_pearson":  # made of such sums
             np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-9, err_msg=name)
+        elif blocks_differ and name.startswith(OF_PRODUCTS) and one[name].dtype == np.float32:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        elif blocks_differ and name == "logit_hist":  # whose bins go from the lowest to the highest
+            np.testing.assert_array_equal(one[name].sum(1), other[name].sum(1), err_msg=name)
         else:
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)

@@ -75,7 +75,7 @@ def test_any_cuts_and_order_make_the_same(
     paths = [parts.of(*each) for each in pairwise(bounds)]
     np.random.default_rng(seed).shuffle(paths)
     found = parts.finish(*paths)
-    same_evidence(found, parts.whole)
+    same_evidence(found, parts.whole, blocks_differ=small)
     assert found.about == parts.whole.about
 
 
