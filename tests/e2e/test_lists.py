@@ -18,7 +18,11 @@ from tests.explored import Explored, explored, read
 from tests.processes import Web, until
 
 __all__ = ["explored", "read"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("broker_url", ["files"], indirect=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("broker_url", ["files"], indirect=True),
+]
 SCRIPT = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 

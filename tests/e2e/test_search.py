@@ -18,7 +18,11 @@ from tests.processes import Web, Workers
 from tests.work.added import Added, add, give
 
 __all__ = ["explored", "read"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("broker_url", ["files"], indirect=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("broker_url", ["files"], indirect=True),
+]
 SCRIPT = "<img src=x onerror=alert(1)>"
 IDS = [5, 9, 5, 17, 30, 2, 11]
 
