@@ -5,7 +5,6 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F
 
 from explorer import artifacts
 from explorer.models import Artifact, Collection, Job
@@ -45,8 +44,8 @@ def ended(job: Job, within: float = 90) -> Job:
 
 
 def in_the_midst(job: Job, whole: int = 2) -> None:
-    """Waits until some parts are done and one is at work, between its batches."""
-    running = job.children.filter(state=JobState.RUNNING, done__gt=0, done__lt=F("total"))
+    """Waits until some parts are done and one is at work: how far it is would be seen of slow ones alone."""
+    running = job.children.filter(state=JobState.RUNNING)
     until(lambda: job.children.filter(state=JobState.DONE).count() >= whole and running.exists(), within=90)
 
 
