@@ -49,18 +49,13 @@ class ListOut(Schema):
     owner: Annotated[str | None, Field(description="None: someone without an account")]
     shared: Annotated[bool, Field(description="Else its owner alone sees it")]
     bookmarks: bool
-    entries: Annotated[int, Field(description="How many")]
+    entries: Annotated[int, Field(description="How many", validation_alias="n")]
     created_at: datetime
     page: Annotated[str, Field(description="Where a person finds it")]
 
     @staticmethod
     def resolve_owner(found: FeatureList) -> str | None:
         return found.owner.username if found.owner else None
-
-    @staticmethod
-    def resolve_entries(found: FeatureList) -> int:
-        n: int = found.n  # type: ignore[attr-defined]  # as queries.lists counts
-        return n
 
     @staticmethod
     def resolve_page(found: FeatureList) -> str:
