@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer import artifacts
 from explorer.models import LanguageModel, Sae
-from explorer.vectors import HEAD
+from explorer.vectors import HEAD, Side, vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,12 +91,7 @@ def like(sae: Sae, direction: "Array | list[float]", n: int, *, but: int | None 
 
 def row(sae: Sae, index: int) -> "Array":
     """A feature's decoder direction, in float32."""
-    np = _numpy()
-    if sae.weights_id is None:
-        axis: Array = np.eye(1, sae.d_out, index, dtype=np.float32)[0]
-        return axis
-    (block,) = _blocks(_opened(sae.weights_id)["W_dec"][index : index + 1])
-    found: Array = block[0]
+    found: Array = _numpy().array(vector(sae, index, Side.DECODER), "f4")
     return found
 
 

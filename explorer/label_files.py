@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from explorer.actions import labels
 from explorer.models import Label, Sae
+from explorer.plain import one_line
 from explorer.queries import labels as label_queries
 from explorer.sheets import Row, uncell
 
@@ -123,7 +124,7 @@ def _index(value: object, n_latents: int) -> int:
 def _label(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("its label is no text.")
-    label = labels.tidy(value)
+    label = one_line(value)
     if len(label) > labels.LONGEST:
         raise ValueError(f"its label has {len(label):,} characters; {labels.LONGEST} are the most.")
     return label

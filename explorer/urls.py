@@ -2,6 +2,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import IntConverter, StringConverter
 
 from explorer.api import guide
+from explorer.sheets import MEDIA_TYPES
 from explorer.views import (
     account,
     adding,
@@ -43,9 +44,16 @@ class RowConverter(IntConverter):
     regex = "[0-9]{1,18}"
 
 
+class SheetConverter(StringConverter):
+    """The forms that rows of data are taken home in."""
+
+    regex = "|".join(MEDIA_TYPES)
+
+
 register_converter(Sha256Converter, "sha256")
 register_converter(TokenConverter, "token")
 register_converter(RowConverter, "row")
+register_converter(SheetConverter, "sheet")
 
 urlpatterns = [
     path("", library.library, name="library"),
@@ -54,8 +62,7 @@ urlpatterns = [
     path("saes/<slug:slug>/charts/<slug:chart>/", saes.sae_chart, name="sae_chart"),
     path("saes/<slug:slug>/remove/", saes.sae_remove, name="sae_remove"),
     path("saes/<slug:slug>/features/", browser.features, name="features"),
-    path("saes/<slug:slug>/features.csv", browser.features_csv, name="features_csv"),
-    path("saes/<slug:slug>/features.jsonl", browser.features_jsonl, name="features_jsonl"),
+    path("saes/<slug:slug>/features.<sheet:sheet>", browser.features_sheet, name="features_sheet"),
     path("saes/<slug:slug>/features/<row:index>/", features.feature, name="feature"),
     path("saes/<slug:slug>/features/<row:index>.json", features.feature_json, name="feature_json"),
     path("saes/<slug:slug>/features/<row:index>/label/", features.feature_label, name="feature_label"),
@@ -77,14 +84,12 @@ urlpatterns = [
     path("saes/<slug:slug>/features/<row:index>/labels/", labels.feature_labels, name="feature_labels"),
     path("saes/<slug:slug>/features/<row:index>/keep/", lists.feature_keep, name="feature_keep"),
     path("saes/<slug:slug>/labels/", labels.labels, name="labels"),
-    path("saes/<slug:slug>/labels.csv", labels.labels_csv, name="labels_csv"),
-    path("saes/<slug:slug>/labels.jsonl", labels.labels_jsonl, name="labels_jsonl"),
+    path("saes/<slug:slug>/labels.<sheet:sheet>", labels.labels_sheet, name="labels_sheet"),
     path("saes/<slug:slug>/labels/import/", labels.labels_import, name="labels_import"),
     path("lists/", lists.lists, name="lists"),
     path("lists/make/", lists.list_make, name="list_make"),
     path("lists/<row:list_id>/", lists.feature_list, name="list"),
-    path("lists/<row:list_id>.csv", lists.list_csv, name="list_csv"),
-    path("lists/<row:list_id>.jsonl", lists.list_jsonl, name="list_jsonl"),
+    path("lists/<row:list_id>.<sheet:sheet>", lists.list_sheet, name="list_sheet"),
     path("lists/<row:list_id>/change/", lists.list_change, name="list_change"),
     path("lists/<row:list_id>/remove/", lists.list_remove, name="list_remove"),
     path("lists/<row:list_id>/entries/<row:entry_id>/note/", lists.entry_note, name="entry_note"),

@@ -9,7 +9,7 @@ import pytest
 from explorer import artifacts, vocabulary
 from explorer.models import Collection, Corpus, Sae
 from explorer.work.loading import load_collection, load_corpus
-from sae_core import build_corpus, collect_evidence
+from sae_core import build_corpus, collect_evidence, save_sae
 from sae_core.lm import Lm
 from sae_core.sae import Sae as CoreSae
 from tests.work.collected import sae_row, small_lm, small_sae, texts
@@ -56,3 +56,12 @@ def explored(db: None, read: Read) -> Explored:
     sae.lm.vocabulary = words
     sae.lm.save()
     return Explored(sae, corpus, load_collection(sae, corpus, read.evidence), read)
+
+
+@pytest.fixture
+def with_weights(explored: Explored, tmp_path: Path) -> Explored:
+    """Its weights are an artifact too."""
+    weights = (save_sae(explored.read.sae, tmp_path / "sae") / "sae.safetensors").read_bytes()
+    explored.sae.weights = artifacts.put(io.BytesIO(weights), name="sae.safetensors")
+    explored.sae.save()
+    return explored

@@ -32,10 +32,8 @@ sae_remove              GET     in     in     403    403    405    405
 sae_remove              POST    in     in     403    403    403    302
 features                GET     in     200    200    200    200    200
 features                POST    in     405    405    405    405    405
-features_csv            GET     in     200    200    200    200    200
-features_csv            POST    in     405    405    405    405    405
-features_jsonl          GET     in     200    200    200    200    200
-features_jsonl          POST    in     405    405    405    405    405
+features_sheet          GET     in     200    200    200    200    200
+features_sheet          POST    in     405    405    405    405    405
 feature                 GET     in     200    200    200    200    200
 feature                 POST    in     405    405    405    405    405
 feature_json            GET     in     302    302    302    302    302
@@ -64,10 +62,8 @@ feature_keep            GET     in     in     200    200    200    200
 feature_keep            POST    in     in     302    302    302    302
 labels                  GET     in     200    200    200    200    200
 labels                  POST    in     405    405    405    405    405
-labels_csv              GET     in     200    200    200    200    200
-labels_csv              POST    in     405    405    405    405    405
-labels_jsonl            GET     in     200    200    200    200    200
-labels_jsonl            POST    in     405    405    405    405    405
+labels_sheet            GET     in     200    200    200    200    200
+labels_sheet            POST    in     405    405    405    405    405
 labels_import           GET     in     in     403    403    405    405
 labels_import           POST    in     in     403    403    422    422
 lists                   GET     in     200    200    200    200    200
@@ -76,10 +72,8 @@ list_make               GET     in     in     405    405    405    405
 list_make               POST    in     in     422    422    422    422
 list                    GET     in     200    200    200    200    200
 list                    POST    in     405    405    405    405    405
-list_csv                GET     in     200    200    200    200    200
-list_csv                POST    in     405    405    405    405    405
-list_jsonl              GET     in     200    200    200    200    200
-list_jsonl              POST    in     405    405    405    405    405
+list_sheet              GET     in     200    200    200    200    200
+list_sheet              POST    in     405    405    405    405    405
 list_change             GET     in     in     405    405    405    405
 list_change             POST    in     in     403    403    403    403
 list_remove             GET     in     in     405    405    405    405
@@ -263,6 +257,7 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         "token_id": token.pk,
         "token": sign_in.make_link(other),
         "name": "histogram",
+        "sheet": "csv",
         "list_id": lists.make("theirs", shared=True, by=other).pk,
         "entry_id": 1,
     } | of_sae

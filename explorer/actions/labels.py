@@ -8,14 +8,8 @@ from django.db import transaction
 from explorer.actions.audit import Action, note
 from explorer.models import Label
 from explorer.models.library import Sae
-from explorer.plain import plain
 
 LONGEST = 200  # characters
-
-
-def tidy(text: str) -> str:
-    """On one line, whatever it was copied from."""
-    return " ".join(plain(text).split())
 
 
 def give(sae: Sae, index: int, text: str, *, by: User | None) -> Label | None:

@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 
 from explorer.actions.audit import Action, note
 from explorer.models import FeatureList, ListEntry, Sae
-from explorer.plain import plain
+from explorer.plain import one_line, plain
 from explorer.queries.lists import BOOKMARKS
 
 MOST_LISTS = 500  # of one person
@@ -65,7 +65,7 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
             if entry is None:
                 if found.entries.count() >= MOST_ENTRIES:
                     raise NotPossible(f"{found.name} holds {MOST_ENTRIES:,} features, which are the most.")
-                entry = found.entries.create(sae=sae, index=index, note=tidy(text or ""), added_by=by)
+                entry = found.entries.create(sae=sae, index=index, note=one_line(text or ""), added_by=by)
             elif text is not None:
                 annotate(entry, text)
     except IntegrityError:  # told when the transaction ends
@@ -74,7 +74,7 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
 
 
 def annotate(entry: ListEntry, text: str) -> None:
-    entry.note = tidy(text)
+    entry.note = one_line(text)
     ListEntry.objects.filter(pk=entry.pk).update(note=entry.note)
 
 
@@ -82,9 +82,5 @@ def drop(found: FeatureList, sae: Sae, index: int) -> None:
     found.entries.filter(sae=sae, index=index).delete()
 
 
-def tidy(text: str) -> str:
-    return " ".join(plain(text).split())
-
-
 def named(text: str) -> str:
-    return tidy(text) or "Unnamed"
+    return one_line(text) or "Unnamed"

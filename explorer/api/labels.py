@@ -13,6 +13,7 @@ from explorer.api.saes import Index, Slug
 from explorer.gates import sae_of_feature, sae_to_see
 from explorer.models import Label
 from explorer.models.access import Role, Scope
+from explorer.plain import one_line
 from explorer.queries import labels as label_queries
 
 router = Router(tags=["labels"])
@@ -80,6 +81,6 @@ def list_feature_labels(request: CallerRequest, slug: Slug, index: Index, wanted
 )
 def give_label(request: CallerRequest, slug: Slug, index: Index, sent: LabelIn) -> Any:
     """What it was called before stays in its history."""
-    text = label_actions.tidy(sent.label)
+    text = one_line(sent.label)
     label_actions.give(sae_of_feature(slug, index), index, text, by=request.auth.signed_in)
     return {"index": index, "label": text or None}

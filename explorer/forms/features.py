@@ -5,6 +5,7 @@ from django import forms
 from explorer.actions import labels
 from explorer.forms.limits import BIGGEST_INDEX
 from explorer.models import Sae
+from explorer.plain import one_line
 
 USUALLY_AROUND = 16
 AROUND = [("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")]
@@ -71,4 +72,4 @@ class LabelForm(forms.Form):
     )  # fmt: skip
 
     def clean_label(self) -> str:
-        return labels.tidy(self.cleaned_data["label"])
+        return one_line(self.cleaned_data["label"])

@@ -54,19 +54,9 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
 
 @allow(READERS)
 @require_safe
-def features_csv(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, sheets.CSV)
-
-
-@allow(READERS)
-@require_safe
-def features_jsonl(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, sheets.JSONL)
-
-
-def _download(request: HttpRequest, slug: str, form: str) -> StreamingHttpResponse:
+def features_sheet(request: HttpRequest, slug: str, sheet: str) -> StreamingHttpResponse:
     """All that the filters find, in the order of the page."""
     sae = sae_to_see(slug)
     collection = library_queries.newest(sae)
     asked = Asked(sae, collection, BrowserForm(request.GET, sae, request.user).filters.beside(collection))
-    return sheets.download(f"{sae.slug}-features", form, records.FIELDS, records.batches(asked))
+    return sheets.download(f"{sae.slug}-features", sheet, records.FIELDS, records.batches(asked))

@@ -23,14 +23,11 @@ def labels(request: HttpRequest, slug: str) -> HttpResponse:
 
 @allow(READERS)
 @require_safe
-def labels_csv(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, sheets.CSV)
-
-
-@allow(READERS)
-@require_safe
-def labels_jsonl(request: HttpRequest, slug: str) -> StreamingHttpResponse:
-    return _download(request, slug, sheets.JSONL)
+def labels_sheet(request: HttpRequest, slug: str, sheet: str) -> StreamingHttpResponse:
+    sae, form = sae_to_see(slug), DownloadForm(request.GET)
+    history = form.is_valid() and form.cleaned_data["history"]
+    name = f"{sae.slug}-labels{'-history' if history else ''}"
+    return sheets.download(name, sheet, label_files.COLUMNS, label_files.records(sae, history=history))
 
 
 @allow(Role.RESEARCHER)
@@ -75,10 +72,3 @@ def _labels(request: HttpRequest, sae: Sae, importing: ImportForm, *, status: in
         "importing": importing,
     }
     return render(request, "labels/labels.html", ctx, status=status)
-
-
-def _download(request: HttpRequest, slug: str, kind: str) -> StreamingHttpResponse:
-    sae, form = sae_to_see(slug), DownloadForm(request.GET)
-    history = form.is_valid() and form.cleaned_data["history"]
-    name = f"{sae.slug}-labels{'-history' if history else ''}"
-    return sheets.download(name, kind, label_files.COLUMNS, label_files.records(sae, history=history))

@@ -58,14 +58,10 @@ def feature_list(request: HttpRequest, list_id: int) -> HttpResponse:
 
 @allow(READERS)
 @require_safe
-def list_csv(request: HttpRequest, list_id: int) -> StreamingHttpResponse:
-    return _download(request, list_id, sheets.CSV)
-
-
-@allow(READERS)
-@require_safe
-def list_jsonl(request: HttpRequest, list_id: int) -> StreamingHttpResponse:
-    return _download(request, list_id, sheets.JSONL)
+def list_sheet(request: HttpRequest, list_id: int, sheet: str) -> StreamingHttpResponse:
+    found = list_to_see(request.user, list_id)
+    name = slugify(found.name) or f"list-{found.pk}"
+    return sheets.download(name, sheet, list_files.COLUMNS, list_files.records(found))
 
 
 @allow(Role.VIEWER)
@@ -188,9 +184,3 @@ def _back(request: HttpRequest, list_id: int) -> HttpResponseRedirect:
     form = EntriesForm(request.GET)
     after = form.cleaned_data["after"] if form.is_valid() else None
     return redirect(reverse("list", args=[list_id], query={"after": after} if after else None))
-
-
-def _download(request: HttpRequest, list_id: int, kind: str) -> StreamingHttpResponse:
-    found = list_to_see(request.user, list_id)
-    name = slugify(found.name) or f"list-{found.pk}"
-    return sheets.download(name, kind, list_files.COLUMNS, list_files.records(found))

@@ -1,3 +1,3 @@
-from tests.explored import explored, read
+from tests.explored import explored, read, with_weights
 
-__all__ = ["explored", "read"]
+__all__ = ["explored", "read", "with_weights"]

@@ -1,9 +1,7 @@
 """Two features side by side: what each has, and what is known of them together."""
 
-import io
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from explorer import artifacts
 from explorer.gates import feature_to_see
 from explorer.numbers import significant
 from explorer.queries.pairs import pair
-from sae_core import ArrayFile, save_sae
+from sae_core import ArrayFile
 from tests.explored import SILENT, Explored
 from tests.work.collected import sae_row
 
@@ -23,11 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User, explored: Explored, tmp_path: Path) -> Client:
+def looking(client: Client, viewer: User, with_weights: Explored) -> Client:
     client.force_login(viewer)
-    weights = (save_sae(explored.read.sae, tmp_path / "sae") / "sae.safetensors").read_bytes()
-    explored.sae.weights = artifacts.put(io.BytesIO(weights), name="sae.safetensors")
-    explored.sae.save()
     return client
 
 

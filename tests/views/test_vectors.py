@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +9,14 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from explorer import artifacts
-from sae_core import save_sae
 from tests.explored import Explored
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def with_weights(client: Client, viewer: User, explored: Explored, tmp_path: Path) -> Explored:
+@pytest.fixture(autouse=True)
+def signed_in(client: Client, viewer: User) -> None:
     client.force_login(viewer)
-    weights = (save_sae(explored.read.sae, tmp_path / "sae") / "sae.safetensors").read_bytes()
-    explored.sae.weights = artifacts.put(io.BytesIO(weights), name="sae.safetensors")
-    explored.sae.save()
-    return explored
 
 
 @pytest.mark.parametrize("index", [0, 36])
