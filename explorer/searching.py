@@ -18,14 +18,13 @@ from explorer.queries import library
 from explorer.queries import search as queries
 from explorer.queries.glimpses import glimpses
 from explorer.queries.search import Hit, Key
+from explorer.queries.words import words_of
 
 FOUND = 25  # features that are raised, lowered or alike
-LONGEST_WORD = 200
 AROUND = 6  # tokens of an example, to both sides
 FIRST = 10  # of each SAE, where several are searched
 BIGGEST_INDEX = 2**31 - 1
 BIGGEST = 3e38  # of single precision
-WORD = re.compile(r"\w+")
 INDEX = re.compile(r"#?([0-9]{1,10})")
 QUOTED = re.compile(r"""["'“”„«‘](.+)["'“”»’]""", re.DOTALL)
 TOKEN_ID = re.compile(r"#([0-9]{1,9})")
@@ -67,9 +66,8 @@ class Asked:
         return index if self.sae and index is not None and index < self.sae.n_latents else None
 
     @property
-    def words(self) -> list[str]:
-        """None longer than a label, as PostgreSQL takes no lexeme of any length."""
-        return [word[:LONGEST_WORD] for word in WORD.findall(self.q)]
+    def words(self) -> tuple[str, ...]:
+        return words_of(self.q)
 
     @property
     def token_text(self) -> str:

@@ -16,7 +16,8 @@ from explorer.models.access import Scope
 from explorer.queries import browsing
 from explorer.queries import library as library_queries
 from explorer.queries.browsing import Asked, Place, Way
-from explorer.queries.filtering import RANGES, RISING, Filters, Fires, Range, Sort, lists_to_see, words_of
+from explorer.queries.filtering import RANGES, RISING, Filters, Fires, Range, Sort, lists_to_see
+from explorer.queries.words import words_of
 from explorer.records import record
 from explorer.singles import LARGEST
 from explorer.tokens import token_ids

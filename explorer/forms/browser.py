@@ -11,7 +11,8 @@ from explorer import vocabulary
 from explorer.forms.limits import BIGGEST_INDEX
 from explorer.models import FeatureList, Sae
 from explorer.queries.browsing import Place, Way
-from explorer.queries.filtering import RISING, Filters, Fires, Range, Sort, lists_to_see, words_of
+from explorer.queries.filtering import RISING, Filters, Fires, Range, Sort, lists_to_see
+from explorer.queries.words import words_of
 from explorer.singles import LARGEST
 from explorer.tokens import token_ids
 

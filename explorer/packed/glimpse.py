@@ -3,22 +3,26 @@ a list has many rows."""
 
 from dataclasses import dataclass
 
-from explorer.packed.examples import BINS, CONTEXTS, COUNTS, HEAD, MANY, PARTS, POSITIONS, VERSION, kind_of
-from explorer.packed.feature import Cursor, Pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Strongest:
-    context: int
-    position: int
-    peak: float
-    firings: Pairs  # position, activation
+from explorer.packed.examples import (
+    BINS,
+    CONTEXTS,
+    COUNTS,
+    HEAD,
+    MANY,
+    PARTS,
+    POSITIONS,
+    VERSION,
+    Example,
+    Item,
+    kind_of,
+)
+from explorer.packed.feature import Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
     histogram: list[tuple[int, int]]  # bin, tokens
-    strongest: Strongest | None  # None: it never fired
+    strongest: Item | None  # None: it never fired
 
 
 def unpack(data: bytes) -> Glimpse:
@@ -51,6 +55,5 @@ def unpack(data: bytes) -> Glimpse:
     fractions = cursor.several("H", n - 1)
     peak = peaks[example]
     acts = [peak, *(peak * fraction / PARTS for fraction in fractions)]
-    return Glimpse(
-        histogram, Strongest(int(contexts[example]), position, peak, sorted(zip(positions, acts, strict=True)))
-    )
+    pairs = sorted(zip(positions, acts, strict=True))
+    return Glimpse(histogram, Item(Example(int(contexts[example]), peak, pairs), position))

@@ -1,5 +1,6 @@
 """All that a feature's page shows, in a fixed number of queries."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from explorer.models import Activity, Collection, Corpus, Examples, Feature, Label, Sae, TokenIndex
@@ -10,7 +11,7 @@ from explorer.packed.examples import Bar as HistogramBar
 from explorer.packed.examples import Item, NearMiss, Unpacked
 from explorer.queries import contexts as context_queries
 from explorer.queries import library
-from explorer.queries.contexts import ContextText
+from explorer.queries.contexts import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,46 +176,49 @@ def _logits(pairs: feature_form.Pairs) -> list[Logit]:
 
 def _lists(corpus: Corpus, unpacked: Unpacked) -> ExampleLists:
     drawn = [item for interval in unpacked.intervals for item in interval.items]
-    items: list[Item | NearMiss] = [*unpacked.top, *unpacked.distinct, *drawn, *unpacked.strip, *unpacked.near_misses]
-    texts = context_queries.contexts(corpus, {item.example.context for item in items})
-    named = {piece.document for item in items if (piece := _piece(texts, item))}
-    names = context_queries.documents(corpus, named)
-
-    def shown(some: list[Item] | list[NearMiss]) -> list[Shown]:
-        return [_shown(texts, names, item) for item in some]
-
+    texts = Texts(corpus, [*unpacked.top, *unpacked.distinct, *drawn, *unpacked.strip, *unpacked.near_misses])
     total = sum(bar.n_fired for bar in unpacked.histogram) or 1
     mass = sum(bar.sum for bar in unpacked.histogram) or 1.0
     intervals = [
-        Interval(each.low, each.high, each.n_fired, each.n_fired / total, each.sum / mass, shown(each.items))
+        Interval(each.low, each.high, each.n_fired, each.n_fired / total, each.sum / mass, texts.around(each.items))
         for each in unpacked.intervals
     ]
     return ExampleLists(
-        shown(unpacked.top),
-        shown(unpacked.distinct),
+        texts.around(unpacked.top),
+        texts.around(unpacked.distinct),
         intervals,
-        shown(unpacked.strip),
-        shown(unpacked.near_misses),
+        texts.around(unpacked.strip),
+        texts.around(unpacked.near_misses),
         unpacked.histogram,
     )
 
 
-def _piece(texts: dict[int, ContextText], item: Item | NearMiss) -> context_queries.Piece | None:
-    return texts[item.example.context].piece_at(item.position)
+class Texts:
+    """Of items the contexts that they are in and the documents that those come from, in two queries."""
 
+    def __init__(self, corpus: Corpus, items: Sequence[Item | NearMiss]) -> None:
+        self._contexts = context_queries.contexts(corpus, {item.example.context for item in items})
+        named = {piece.document for item in items if (piece := self._piece(item))}
+        self._documents = context_queries.documents(corpus, named)
 
-def _shown(texts: dict[int, ContextText], names: dict[int, str], item: Item | NearMiss) -> Shown:
-    text = texts[item.example.context]
-    activations = [0.0] * len(text.ids)
-    for position, value in item.example.firings:
-        activations[position] = value
-    piece = text.piece_at(item.position)
-    return Shown(
-        context=item.example.context,
-        position=item.position,
-        value=item.value,
-        ids=text.ids,
-        activations=activations,
-        document=names.get(piece.document, "") if piece else "",
-        offset=piece.offset + item.position - piece.position if piece else 0,
-    )
+    def around(self, items: Iterable[Item | NearMiss]) -> list[Shown]:
+        return [self._shown(item) for item in items]
+
+    def _piece(self, item: Item | NearMiss) -> Piece | None:
+        return self._contexts[item.example.context].piece_at(item.position)
+
+    def _shown(self, item: Item | NearMiss) -> Shown:
+        text = self._contexts[item.example.context]
+        activations = [0.0] * len(text.ids)
+        for position, value in item.example.firings:
+            activations[position] = value
+        piece = text.piece_at(item.position)
+        return Shown(
+            context=item.example.context,
+            position=item.position,
+            value=item.value,
+            ids=text.ids,
+            activations=activations,
+            document=self._documents.get(piece.document, "") if piece else "",
+            offset=piece.offset + item.position - piece.position if piece else 0,
+        )

@@ -1,22 +1,20 @@
 """Which features somebody asked for, and in which order: the browser, its downloads and the API all ask by this."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.contrib.postgres.search import SearchQuery
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from explorer import densities
 from explorer.models import Activity, Collection, Feature, FeatureList, Label, ListEntry, Sae
 from explorer.models.features import UNKNOWN
+from explorer.queries.words import having_all
 from explorer.singles import single
 
-WORD = re.compile(r"\w+")
 ROUNDING = 1e-12  # of a density: n/N times N need not be n
 
 
@@ -111,8 +109,7 @@ def matching(sae: Sae, collection: Collection | None, filters: Filters) -> Query
         labelled = Exists(labels(sae).filter(index=OuterRef("index")))
         q = q.filter(labelled if filters.labelled else ~labelled)
     if filters.words is not None:
-        named = labels(sae).filter(words=_beginning_with(filters.words)) if filters.words else Label.objects.none()
-        q = q.filter(index__in=named.values("index"))
+        q = q.filter(index__in=_called(sae, filters.words).values("index"))
     if filters.tokens is not None:
         q = q.filter(top_token__in=filters.tokens)
     if filters.list is not None:
@@ -125,14 +122,14 @@ def labels(sae: Sae) -> QuerySet[Label]:
     return Label.objects.filter(sae=sae, current=True).exclude(text="")
 
 
+def _called(sae: Sae, words: tuple[str, ...]) -> QuerySet[Label]:
+    return labels(sae).filter(words=having_all(words, begun=len(words))) if words else Label.objects.none()
+
+
 def lists_to_see(user: User | AnonymousUser) -> QuerySet[FeatureList]:
     """Those that are shared, and one's own."""
     seen = Q(shared=True) | Q(owner=user) if isinstance(user, User) else Q(shared=True)
     return FeatureList.objects.filter(seen).order_by("name", "pk")
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    return tuple(WORD.findall(text))
 
 
 def wants_silent(filters: Filters, collection: Collection) -> bool:
@@ -176,10 +173,3 @@ FIRES: dict[Fires, Callable[[int], Q]] = {
 
 def _dense(tokens: int) -> int:
     return math.floor(densities.DENSE * tokens)
-
-
-def _beginning_with(words: tuple[str, ...]) -> SearchQuery:
-    """All of them; as they are, or as English bends them."""
-    asked = " & ".join(f"'{word}':*" for word in words)
-    simple, english = (SearchQuery(asked, search_type="raw", config=config) for config in ("simple", "english"))
-    return simple | english

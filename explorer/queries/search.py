@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.contrib.postgres.search import SearchQuery, SearchRank
+from django.contrib.postgres.search import SearchRank
 from django.db.models import F, Q, QuerySet
 
 from explorer.models import Activity, Label, Sae, TokenIndex
 from explorer.packed import token_index as token_index_form
 from explorer.queries import library
+from explorer.queries.words import having_all
 
 RANKED = 4_000  # labels that are put in order; words that more of them have tell little
 NORMALISED = 2  # a rank is divided by the label's length: of two that say a word, the shorter is about it
@@ -39,7 +40,7 @@ class Labelled:
 
 def labels(saes: Sequence[Sae], words: Sequence[str], page: int = 1, size: int = PAGE) -> Labelled:
     """Features whose labels have all these words, as they are or as English bends them; the last may be a beginning."""
-    asked = _asked(words)
+    asked = having_all(words, begun=1)
     q: QuerySet[Label] = Label.objects.filter(sae__in=saes, current=True, words=asked)
     some = list(q.values_list("pk", flat=True)[: RANKED + 1])
     ranked = Label.objects.filter(pk__in=some[:RANKED]) if len(some) > RANKED else q
@@ -96,13 +97,6 @@ def hits(saes: Sequence[Sae], keys: Sequence[Key]) -> list[Hit]:
         activity = active.get((collection.pk, index)) if collection else None
         found.append(Hit(by_pk[pk], index, named.get((pk, index), ""), activity))
     return found
-
-
-def _asked(words: Sequence[str]) -> SearchQuery:
-    last = len(words) - 1
-    asked = " & ".join(f"'{word}'{':*' if place == last else ''}" for place, word in enumerate(words))
-    simple, english = (SearchQuery(asked, search_type="raw", config=config) for config in ("simple", "english"))
-    return simple | english
 
 
 def _by_collection(saes: Sequence[Sae], keys: Iterable[Key]) -> dict[int, list[int]]:
