@@ -52,20 +52,20 @@ def test_alone_it_does_the_work_itself(given: Given, broker_url: None) -> None:
     assert sae.metrics
     assert Collection.objects.get(sae=sae).tokens == 300 * LENGTH
     assert set(Job.objects.values_list("kind", "state")) == {
-        (kind, JobState.DONE) for kind in ("explore", "collect", "collect_part", "measure")
+        (kind, JobState.DONE) for kind in ("explore", "collect", "collect_part", "read_text", "measure")
     }
 
     again = manage(*words(given))
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert Collection.objects.count() == Corpus.objects.count() == Sae.objects.count() == 1
-    assert Job.objects.exclude(kind="explore").count() == 3
+    assert Job.objects.exclude(kind="explore").count() == 4
 
 
-def test_it_follows_a_worker(given: Given, workers: Workers) -> None:
-    worker = workers.start()
+def test_it_follows_workers(given: Given, workers: Workers) -> None:
+    started = {str(workers.start(queue).popen.pid) for queue in ("batch", "interactive")}
     done = manage(*words(given))
     assert (done.returncode, done.stdout) == (0, f"{ADDRESS}\n"), done.stderr
-    assert {name.split(":")[1] for name in Job.objects.values_list("worker", flat=True)} == {str(worker.popen.pid)}
+    assert {name.split(":")[1] for name in Job.objects.values_list("worker", flat=True)} == started
     assert Collection.objects.get().tokens == 300 * LENGTH
 
 

@@ -66,9 +66,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
     forget_parts(attempt.job)
     for kind, following in attempt.arguments.get("then", ()):
         start_or_find(attempt, kind, following)
-    if not snippets.there_is_one():
-        start_or_find(attempt, "read_text", snippets.of(saes[0], corpus))
-    return {"collections": found}
+    reading = [] if snippets.there_is_one() else [start_or_find(attempt, "read_text", snippets.of(saes[0], corpus))]
+    return {"collections": found, "reading": reading}
 
 
 def _put_together(attempt: Attempt, saes: Sequence[Sae], corpus: Corpus, opened: OpenedCorpus) -> list[dict[str, Any]]:

@@ -73,13 +73,15 @@ class Command(BaseCommand):
                 added = follower.follow(jobs.start("explore", arguments | {"fit": fit}))
                 found = added.result or {}
             self.stderr.write(added.text.rstrip())
+            reading: list[int] = []  # the text that the library opens on
             if found["collect"]:
-                follower.follow(Job.objects.get(pk=found["collect"]))
+                collected = follower.follow(Job.objects.get(pk=found["collect"]))
+                reading = (collected.result or {}).get("reading", [])
             # What it scores takes a while, and there is all to look at without.
             page = reverse("sae", args=[found["sae"]])
             self.stdout.write(f"http://{settings.HOST}:{settings.PORT}{page}")
             self.stdout.flush()
-            for job_id in found["measure"]:
+            for job_id in (*reading, *found["measure"]):
                 follower.follow(Job.objects.get(pk=job_id))
 
 
