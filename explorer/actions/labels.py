@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from explorer.actions import editions
 from explorer.actions.audit import Action, note
 from explorer.models import Label
 from explorer.models.library import Sae
@@ -21,6 +22,7 @@ def give(sae: Sae, index: int, text: str, *, by: User | None) -> Label | None:
         if (newest.text if newest else "") == text:
             return newest
         current.update(current=False)
+        editions.of(sae.pk)
         return Label.objects.create(sae=sae, index=index, text=text, author=by)
 
 
@@ -34,6 +36,7 @@ def give_many(sae: Sae, texts: Mapping[int, str], *, by: User, address: str) -> 
         Label.objects.bulk_create(
             [Label(sae=sae, index=index, text=text, author=by) for index, text in news.items()], batch_size=1000
         )
+        editions.of(sae.pk)
         details = {"slug": sae.slug, "labels": len(texts), "news": len(news)}
         note(Action.LABELS_IMPORTED, sae.name, by=by, address=address, details=details)
     return len(news)
@@ -47,6 +50,7 @@ def give_first(sae: Sae, texts: Mapping[int, str]) -> None:
         Label.objects.bulk_create(
             [Label(sae=sae, index=index, text=text) for index, text in texts.items() if index not in known]
         )
+        editions.of(sae.pk)
 
 
 def _alone(sae: Sae) -> None:

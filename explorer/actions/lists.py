@@ -3,6 +3,7 @@
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from explorer.actions import editions
 from explorer.actions.audit import Action, note
 from explorer.models import FeatureList, ListEntry, Sae
 from explorer.plain import one_line, plain
@@ -19,15 +20,21 @@ class NotPossible(Exception):
 
 def bookmarks(user: User) -> FeatureList:
     """Each person's first list, which is there once it is used; nobody else's business until it is shared."""
-    found, _ = FeatureList.objects.get_or_create(
-        owner=user, bookmarks=True, defaults={"name": BOOKMARKS, "shared": False}
-    )
+    with transaction.atomic():
+        found, new = FeatureList.objects.get_or_create(
+            owner=user, bookmarks=True, defaults={"name": BOOKMARKS, "shared": False}
+        )
+        if new:
+            editions.of_all()
     return found
 
 
 def of_nobody(name: str, notes: str) -> FeatureList:
     """A list that everybody sees and nobody changes."""
-    found, _ = FeatureList.objects.get_or_create(owner=None, name=name, defaults={"notes": notes})
+    with transaction.atomic():
+        found, new = FeatureList.objects.get_or_create(owner=None, name=name, defaults={"notes": notes})
+        if new:
+            editions.of_all()
     return found
 
 
@@ -36,6 +43,7 @@ def make(name: str, notes: str = "", *, shared: bool, by: User) -> FeatureList:
         User.objects.select_for_update(no_key=True).get(pk=by.pk)  # two at once are counted one after the other
         if FeatureList.objects.filter(owner=by).count() >= MOST_LISTS:
             raise NotPossible(f"You have {MOST_LISTS} lists, which are the most. Remove one first.")
+        editions.of_all()
         return FeatureList.objects.create(name=named(name), notes=plain(notes), shared=shared, owner=by)
 
 
@@ -43,7 +51,9 @@ def change(found: FeatureList, name: str, notes: str, *, shared: bool) -> None:
     """Bookmarks keep their name."""
     found.name = found.name if found.bookmarks else named(name)
     found.notes, found.shared = plain(notes), shared
-    FeatureList.objects.filter(pk=found.pk).update(name=found.name, notes=found.notes, shared=shared)
+    with transaction.atomic():
+        FeatureList.objects.filter(pk=found.pk).update(name=found.name, notes=found.notes, shared=shared)
+        editions.of_all()
 
 
 def remove(found: FeatureList, *, by: User, address: str) -> None:
@@ -53,6 +63,7 @@ def remove(found: FeatureList, *, by: User, address: str) -> None:
             details = {"owner": found.owner.username if found.owner else "", "entries": found.entries.count()}
             note(Action.LIST_REMOVED, found.name, by=by, address=address, details=details)
         FeatureList.objects.filter(pk=found.pk).delete()
+        editions.of_all()
 
 
 def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str | None = None) -> ListEntry:
@@ -65,6 +76,7 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
             if entry is None:
                 if found.entries.count() >= MOST_ENTRIES:
                     raise NotPossible(f"{found.name} holds {MOST_ENTRIES:,} features, which are the most.")
+                editions.of(sae.pk)
                 entry = found.entries.create(sae=sae, index=index, note=one_line(text or ""), added_by=by)
             elif text is not None:
                 annotate(entry, text)
@@ -75,11 +87,15 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
 
 def annotate(entry: ListEntry, text: str) -> None:
     entry.note = one_line(text)
-    ListEntry.objects.filter(pk=entry.pk).update(note=entry.note)
+    with transaction.atomic():
+        ListEntry.objects.filter(pk=entry.pk).update(note=entry.note)
+        editions.of(entry.sae_id)
 
 
 def drop(found: FeatureList, sae: Sae, index: int) -> None:
-    found.entries.filter(sae=sae, index=index).delete()
+    with transaction.atomic():
+        found.entries.filter(sae=sae, index=index).delete()
+        editions.of(sae.pk)
 
 
 def named(text: str) -> str:

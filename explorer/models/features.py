@@ -117,7 +117,7 @@ class TokenIndex(models.Model):
 class Label(models.Model):
     """A short text naming a feature. Rows are added; the current one is what a feature is called."""
 
-    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, db_index=False, related_name="labels")
+    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="labels")
     index = models.IntegerField()
     text = models.CharField(max_length=200, blank=True)  # empty: a label taken away
     current = models.BooleanField(default=True)
@@ -136,7 +136,6 @@ class Label(models.Model):
         ]
         indexes = [
             models.Index(fields=["sae", "index", "-id"], name="label_of_feature"),
-            models.Index(fields=["sae", "-id"], name="label_newest"),
             models.Index(
                 F("sae"), Lower("text"), F("index"), condition=Q(current=True) & ~Q(text=""), name="label_by_text"
             ),

@@ -93,6 +93,9 @@ class Sae(models.Model):
     fingerprint = models.CharField(max_length=64)  # of weights and configuration
     fit = models.JSONField(null=True)  # what the fit check found
     metrics = models.JSONField(null=True)  # None until they are measured
+    # Rises with all that pages of its features show and that can change (actions/editions.py): what was read, what
+    # people call them, which lists they are in.
+    edition = models.PositiveBigIntegerField(default=0)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
 

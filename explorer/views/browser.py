@@ -11,15 +11,13 @@ from explorer.etags import revalidated
 from explorer.forms.browser import USUAL, BrowserForm
 from explorer.gates import sae_to_see
 from explorer.listed import listed
-from explorer.queries import browsing, filtering, versions
+from explorer.queries import browsing, versions
 from explorer.queries import library as library_queries
 from explorer.queries.browsing import Asked
 
 
 def _version(request: HttpRequest, slug: str, **_: Any) -> object:
-    """A list may lose an entry without leaving a trace."""
-    of_sae = None if "list" in request.GET else versions.of_sae(slug)
-    return of_sae and (of_sae, list(filtering.lists_to_see(request.user).values_list("pk", "name")))
+    return versions.of_sae(slug)
 
 
 @allow(READERS)

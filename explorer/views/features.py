@@ -14,7 +14,7 @@ from explorer.excerpts import examples
 from explorer.forms.browser import filters_of
 from explorer.forms.features import AROUND, LabelForm, ShowForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
-from explorer.keeping import keeping
+from explorer.keeping import current_list, keeping
 from explorer.logits import logits
 from explorer.logits import rows as logit_rows
 from explorer.models.access import Role
@@ -29,10 +29,9 @@ def _version(request: HttpRequest, slug: str, **_: Any) -> object:
 
 
 def _version_of_page(request: HttpRequest, slug: str, index: int) -> object:
-    """Its citation names where it stands, and lists of the viewer's whether it is in them. A list that it was opened
-    from may lose an entry without leaving a trace."""
-    of_sae = None if "list" in request.GET else versions.of_sae(slug)
-    return of_sae and (of_sae, keeping(request, slug, index), request.scheme, request.get_host())
+    """Its citation names where it stands, and a button where the viewer keeps what they like."""
+    of_sae = versions.of_sae(slug)
+    return of_sae and (of_sae, current_list(request), request.scheme, request.get_host())
 
 
 @allow(READERS)

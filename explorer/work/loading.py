@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from explorer import artifacts, partitions
+from explorer.actions import editions
 from explorer.actions.collections import OF_COLLECTION, OF_CORPUS, forget_rows, forget_unnamed
 from explorer.models import (
     Activity,
@@ -120,6 +121,7 @@ def load_collection(
                 forget_rows(old)
 
         _patiently(show, lambda: on_rows(sae.n_latents, sae.n_latents))
+        editions.of(sae.pk)
         if attempt:  # last, as the job's row waits for the transaction from here on, and its lease with it
             attempt.hold()
     return collection

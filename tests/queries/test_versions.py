@@ -1,28 +1,73 @@
-import pytest
+"""Every write that pages of an SAE show makes another version of them, and no other SAE's."""
 
-from explorer.actions import labels
-from explorer.models import Collection
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+from explorer.actions import labels, lists
+from explorer.models import Sae
 from explorer.queries import versions
+from explorer.work.loading import load_collection
 from tests.explored import Explored
 from tests.work.collected import sae_row
 
 pytestmark = pytest.mark.django_db
 
 
-def test_what_pages_of_an_sae_depend_on(explored: Explored) -> None:
-    sae = explored.sae
+@pytest.fixture
+def other(explored: Explored) -> Sae:
+    return sae_row(explored.read.lm, explored.read.sae, "another")
+
+
+def test_of_one_sae(explored: Explored, other: Sae, viewer: User) -> None:
+    sae, before = explored.sae, versions.of_sae(other.slug)
+    found = lists.make("rivers", shared=True, by=viewer)
+    before = versions.of_sae(other.slug)
     seen = [versions.of_sae(sae.slug)]
-    assert seen[0] == (sae.pk, explored.collection.pk, None)
-    labels.give(sae, 1, "rivers", by=None)
-    seen.append(versions.of_sae(sae.slug))
-    labels.give(sae, 1, "", by=None)
-    seen.append(versions.of_sae(sae.slug))
-    other = sae_row(explored.read.lm, explored.read.sae, "another")
-    labels.give(other, 1, "of another", by=None)
-    assert versions.of_sae(sae.slug) == seen[-1]
-    Collection.objects.all().delete()
-    seen.append(versions.of_sae(sae.slug))
+    writes: list[Callable[[], object]] = [
+        lambda: labels.give(sae, 1, "rivers", by=viewer),
+        lambda: labels.give(sae, 1, "", by=viewer),
+        lambda: labels.give_many(sae, {2: "lakes"}, by=viewer, address=""),
+        lambda: labels.give_first(sae, {3: "seas"}),
+        lambda: lists.keep(found, sae, 1, by=viewer),
+        lambda: lists.keep(found, sae, 1, by=viewer, text="look again"),
+        lambda: lists.drop(found, sae, 1),
+        lambda: load_collection(sae, explored.corpus, explored.read.evidence),
+    ]
+    for write in writes:
+        write()
+        seen.append(versions.of_sae(sae.slug))
     assert len(set(seen)) == len(seen)
+    assert versions.of_sae(other.slug) == before
+
+
+def test_what_changes_nothing_makes_none(explored: Explored, viewer: User) -> None:
+    sae, found = explored.sae, lists.make("rivers", shared=True, by=viewer)
+    labels.give(sae, 1, "rivers", by=viewer)
+    lists.keep(found, sae, 1, by=viewer)
+    before = versions.of_sae(sae.slug)
+    labels.give(sae, 1, "rivers", by=viewer)
+    lists.keep(found, sae, 1, by=viewer)
+    lists.bookmarks(viewer)
+    after_bookmarks = versions.of_sae(sae.slug)
+    lists.bookmarks(viewer)
+    assert versions.of_sae(sae.slug) == after_bookmarks != before
+
+
+def test_of_all_saes(explored: Explored, other: Sae, viewer: User) -> None:
+    """The names of lists stand on pages of every SAE."""
+    found = lists.make("rivers", shared=True, by=viewer)
+    for write in (
+        lambda: lists.change(found, "lakes", "", shared=False),
+        lambda: lists.remove(found, by=viewer, address=""),
+        lambda: lists.make("seas", shared=False, by=viewer),
+        lambda: lists.of_nobody("first looks", ""),
+    ):
+        before = versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)
+        write()
+        after = versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)
+        assert not set(before) & set(after)
 
 
 def test_of_none() -> None:

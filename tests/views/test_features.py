@@ -192,15 +192,15 @@ def test_a_page_is_kept_until_something_changes(looking: Client, explored: Explo
 def test_it_takes_as_many_queries_whatever_it_shows(
     looking: Client, explored: Explored, evidence: ArrayFile, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    """Session, user, version, what keeps it; SAE, collections; feature, activity, examples, contexts, documents,
+    """Session, user, version; SAE, collections; feature, activity, examples, contexts, documents,
     labels; 2 around; what keeps it."""
     fires = firing(evidence)
     looking.get(f"{explored.page}features/{fires[0]}/")  # the vocabulary is read once
     for index in (fires[0], fires[-1]):
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(14):
             shown(looking, explored, index)
     etag = looking.get(f"{explored.page}features/{fires[0]}/")["ETag"]
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):
         looking.get(f"{explored.page}features/{fires[0]}/", headers={"If-None-Match": etag})
 
 

@@ -95,16 +95,15 @@ def test_a_page_that_a_browser_has_kept_is_never_stale(looking: Client, viewer: 
     tag = changed(tag)
     lists.drop(found, explored.sae, 5)
     tag = changed(tag)
-    kept(looking, explored, index=7, list=found.pk)
     assert looking.get(address, headers={"If-None-Match": tag}).status_code == 304
 
 
-def test_the_list_used_last_is_the_next_ones(looking: Client, explored: Explored) -> None:
+def test_the_list_used_last_is_the_next_ones(looking: Client, viewer: User, explored: Explored) -> None:
     kept(looking, explored)
     kept(looking, explored, new="Punctuation")
     assert "Keep it in Punctuation" in shown(looking, f"{explored.page}features/6/")
     assert "Keep it in Punctuation" not in Client().get(f"{explored.page}features/6/").content.decode()
-    FeatureList.objects.get(name="Punctuation").delete()
+    lists.remove(FeatureList.objects.get(name="Punctuation"), by=viewer, address="")
     assert "Keep it in Bookmarks" in shown(looking, f"{explored.page}features/6/")
 
 
