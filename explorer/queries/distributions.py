@@ -20,7 +20,7 @@ from explorer.singles import after, before, single
 BINS = 40
 STEP = 4  # bins of densities to a power of ten
 MOST_POINTS = 10_000
-ALIKE = 1e-4  # of the largest: a narrower spread is rounding
+ALIKE = 1e-3  # of the largest: a narrower spread says nothing
 KEPT = 64  # collections
 GOLDEN, WORD = 2_654_435_761, 2**32  # multiplied by the one and cut off at the other, indexes are spread evenly
 

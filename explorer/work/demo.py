@@ -63,7 +63,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
     then: list[Following] = [("demo", {"group": number + 1, "saes": [sae.pk for sae in found]})]
     if number + 1 == len(GROUPS):
         read_here = Q(collections__corpus=added.corpus) | Q(pk__in=[sae.pk for sae in found])
-        unmeasured = Sae.objects.filter(read_here, metrics=None).order_by("n_latents", "pk").distinct()
+        unmeasured = Sae.objects.filter(read_here, metrics__isnull=True).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
     named = Sae.objects.filter(pk__in=attempt.arguments.get("saes", ()), labels__current=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from explorer.actions import demo, labels
+from explorer.actions import demo, jobs, labels
 from explorer.actions.collections import remove_sae
 from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae
 from explorer.models.jobs import JobState
@@ -43,6 +43,16 @@ def test_the_first_group_starts_what_follows_and_nothing_comes_back() -> None:
     remove_sae(sae.pk)
     demo.start_once()
     assert Job.objects.filter(kind="demo").count() == 1
+
+
+def test_after_the_last_group_what_was_read_over_its_text_is_measured(explored: Explored) -> None:
+    last = jobs.start("demo", {"group": len(GROUPS) - 1, "saes": []})
+    work_off(last)
+    here = Sae.objects.exclude(pk=explored.sae.pk).order_by("n_latents", "pk")
+    assert [sae.slug for sae in here] == list(GROUPS[-1].saes)
+    collecting = Job.objects.get(kind="collect")
+    corpus = Corpus.objects.get(name="Code and documentation")
+    assert collecting.arguments["then"] == [["measure", {"sae": sae.pk, "corpus": corpus.pk}] for sae in here]
 
 
 def test_what_was_said_of_features_is_said_once_and_of_none_that_a_person_named(explored: Explored) -> None:
