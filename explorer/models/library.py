@@ -1,10 +1,15 @@
 """What is explored: language models, text, SAEs."""
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from explorer.models.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from explorer.models.features import Collection
 
 
 class LanguageModel(models.Model):
@@ -78,6 +83,8 @@ class Context(models.Model):
 
 
 class Sae(models.Model):
+    collection: "Collection | None"  # the newest, which pages show; queries.library attaches it
+
     slug = models.SlugField(max_length=80, unique=True)
     name = models.CharField(max_length=200)
     lm = models.ForeignKey(LanguageModel, on_delete=models.PROTECT, related_name="saes")

@@ -11,8 +11,12 @@ def saes() -> list[Sae]:
 
 
 def sae(slug: str) -> Sae | None:
-    found = _with_collection(Sae.objects.filter(slug=slug))
-    return found[0] if found else None
+    """With its newest collection as `.collection`. Every page of its features begins with it, so it is asked for
+    without what serves many at once."""
+    found = Sae.objects.select_related("lm").filter(slug=slug).first()
+    if found:
+        found.collection = collections_of(found).first()
+    return found
 
 
 def lms() -> QuerySet[LanguageModel]:
@@ -29,13 +33,12 @@ def collections_of(sae: Sae) -> QuerySet[Collection]:
 
 def newest(sae: Sae) -> Collection | None:
     """The collection that pages show, as `saes` and `sae` have attached it."""
-    found: Collection | None = sae.collection  # type: ignore[attr-defined]
-    return found
+    return sae.collection
 
 
 def _with_collection(q: QuerySet[Sae]) -> list[Sae]:
     collections = Collection.objects.select_related("corpus").order_by("-pk")
     found = list(q.select_related("lm", "created_by").prefetch_related(Prefetch("collections", queryset=collections)))
     for each in found:
-        each.collection = next(iter(each.collections.all()), None)  # type: ignore[attr-defined]
+        each.collection = next(iter(each.collections.all()), None)
     return found

@@ -15,12 +15,12 @@ from explorer.forms.browser import filters_of
 from explorer.forms.features import AROUND, LabelForm, ShowForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.keeping import current_list, keeping
-from explorer.logits import logits
-from explorer.logits import rows as logit_rows
+from explorer.logits import inputs, logits
 from explorer.models.access import Role
 from explorer.queries import browsing, versions
 from explorer.queries.browsing import Asked
 from explorer.queries.features import FeaturePage
+from explorer.related import related
 from explorer.vectors import Side
 
 
@@ -85,7 +85,8 @@ def _feature_context(
     return _evidence_context(request, page, form) | {
         "form": form,
         "arounds": AROUND,
-        "inputs": logit_rows(vocabulary.of(page.sae.lm), page.inputs),
+        "inputs": inputs(vocabulary.of(page.sae.lm), page.inputs),
+        "related": related(page),
         "bars": evidence_charts.bars(page),
         "sides": list(Side),
         "label_form": label_form or LabelForm(initial={"label": page.label.text if page.label else ""}),
