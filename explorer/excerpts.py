@@ -1,7 +1,7 @@
 """Examples as a page shows them: the text around a token, how strongly it fires, and where that stands."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -77,8 +77,10 @@ def examples(vocabulary: Vocabulary, page: FeaturePage, around: int | None) -> L
     if found is None:
         return None
 
+    made: Made = {}
+
     def shown(these: Iterable[Shown]) -> list[Excerpt]:
-        return excerpts(vocabulary, these, around=around, peak=peak)
+        return excerpts(vocabulary, these, around=around, peak=peak, made=made)
 
     highest = found.intervals[-1].high if found.intervals else 0.0
     intervals = [
@@ -96,14 +98,27 @@ def examples(vocabulary: Vocabulary, page: FeaturePage, around: int | None) -> L
     return Lists(shown(found.strip), shown(found.top), shown(found.distinct), intervals, shown(found.near_misses))
 
 
+Made = dict[tuple[int, int, float], Excerpt]  # by context, position and value
+
+
 def excerpts(
-    vocabulary: Vocabulary, shown: Iterable[Shown], *, around: int | None, peak: float | None
+    vocabulary: Vocabulary,
+    shown: Iterable[Shown],
+    *,
+    around: int | None,
+    peak: float | None,
+    made: Made | None = None,
 ) -> list[Excerpt]:
-    """`around` tokens to both sides, None for whole contexts; as bright as they are beside `peak`."""
+    """`around` tokens to both sides, None for whole contexts; as bright as they are beside `peak`. One example is in
+    several lists of a page: those that are `made` need not be rendered again."""
     found: dict[tuple[int, tuple[int, ...]], Excerpt] = {}
+    made = {} if made is None else made
     for each in shown:
         first, stop = _window(vocabulary, each, around)
-        excerpt = _excerpt(vocabulary, each, first, stop, peak)
+        key = (each.context, each.position, each.value)
+        if key not in made:
+            made[key] = _excerpt(vocabulary, each, first, stop, peak)
+        excerpt = replace(made[key], alike=[])
         known = found.setdefault((each.position - first, tuple(each.ids[first:stop])), excerpt)
         if known is not excerpt:
             known.alike.append(excerpt)

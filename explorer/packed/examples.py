@@ -19,6 +19,7 @@ distances of bins uint8 or uint16; counts of tokens uint16, uint32 or float64.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from explorer.packed.feature import Cursor, Pairs
 
@@ -91,6 +92,7 @@ class Unpacked:
     neurons: Pairs
 
 
+@lru_cache(1 << (32 - SHIFT))
 def edge(bin_: int) -> float:
     """The least value of a bin."""
     (value,) = struct.unpack("<f", struct.pack("<i", bin_ << SHIFT))

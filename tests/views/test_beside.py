@@ -109,10 +109,10 @@ def test_neighbours_are_one_click_away(looking: Client, explored: Explored, evid
 def test_it_takes_as_many_queries_whichever_they_are(
     looking: Client, explored: Explored, evidence: ArrayFile, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    """Session, user, two versions; twice: SAE, collections, feature, examples, activity, texts, documents, labels."""
+    """Session, user, two versions; twice: SAE, collection, the feature, texts, documents, labels."""
     looking.get(beside(explored, 5, 9))
     for one, other in ((5, 9), (9, 6)):
-        with django_assert_num_queries(20):
+        with django_assert_num_queries(16):
             looking.get(beside(explored, one, other) + "?around=5")
 
 

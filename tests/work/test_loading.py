@@ -165,7 +165,7 @@ def test_a_page_takes_as_many_queries_for_any_feature(
     small: Collected, django_assert_num_queries: object, around: int
 ) -> None:
     for index in range(0, 3 * around, around):
-        with django_assert_num_queries(8):  # type: ignore[operator]
+        with django_assert_num_queries(6):  # type: ignore[operator]
             sae = library.sae(small.rows.slug)
             assert sae
             feature_queries.feature(sae, index)
