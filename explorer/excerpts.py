@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from explorer.markup import joined, written
 from explorer.numbers import count, significant
 from explorer.queries.features import FeaturePage, Shown
 from explorer.tokens import Vocabulary, alone, render
@@ -111,25 +111,22 @@ def excerpts(
 ) -> list[Excerpt]:
     """`around` tokens to both sides, None for whole contexts; as bright as they are beside `peak`. One example is in
     several lists of a page: those that are `made` need not be rendered again."""
-    found: dict[tuple[int, tuple[int, ...]], Excerpt] = {}
+    alike: dict[tuple[int, tuple[int, ...]], list[Excerpt]] = {}
     made = {} if made is None else made
     for each in shown:
         first, stop = _window(vocabulary, each, around)
         key = (each.context, each.position, each.value)
         if key not in made:
             made[key] = _excerpt(vocabulary, each, first, stop, peak)
-        excerpt = replace(made[key], alike=[])
-        known = found.setdefault((each.position - first, tuple(each.ids[first:stop])), excerpt)
-        if known is not excerpt:
-            known.alike.append(excerpt)
-    return list(found.values())
+        alike.setdefault((each.position - first, tuple(each.ids[first:stop])), []).append(made[key])
+    return [replace(first, alike=others) if others else first for first, *others in alike.values()]
 
 
 def as_list(excerpts: Iterable[Excerpt], *, whole: bool, pointed: bool = False) -> SafeString:
     """Written here, as a page has seventy of them: a template's loop over them takes longer than all else of the page.
     `pointed`: with the token that each is an example of, where that does not show."""
-    items = format_html_join("", "{}", ((_item(each, whole, pointed),) for each in excerpts))
-    return format_html('<ol class="excerpts"{}>{}</ol>', "" if whole else " data-cut", items)
+    items = joined("{}", ((_item(each, whole, pointed),) for each in excerpts))
+    return written('<ol class="excerpts"{}>{}</ol>', "" if whole else " data-cut", items)
 
 
 def _item(each: Excerpt, whole: bool, pointed: bool) -> SafeString:
@@ -137,15 +134,15 @@ def _item(each: Excerpt, whole: bool, pointed: bool) -> SafeString:
     if each.alike:
         others = as_list(each.alike, whole=whole, pointed=pointed)
         summary = f"{len(each.alike)} more alike"
-        alike = format_html('<details class="alike"><summary>{}</summary>{}</details>', summary, others)
-    return format_html(
+        alike = written('<details class="alike"><summary>{}</summary>{}</details>', summary, others)
+    return written(
         '<li>\n<span class="value">{}</span>\n<div class="text"{}>{}</div>\n'
         '<span class="source" dir="auto" title="{}">{}{}<span class="unseen">, token {}</span></span>\n{}</li>',
         each.says,
         each.marks,
         each.text,
         each.place,
-        format_html('<span class="unseen">at </span>{} ', each.token) if pointed else "",
+        written('<span class="unseen">at </span>{} ', each.token) if pointed else "",
         each.name,
         each.token_of_document,
         alike,

@@ -70,7 +70,9 @@ def sae_of_feature(slug: str, index: int) -> Sae:
 
 
 def feature_to_see(slug: str, index: int) -> FeaturePage:
-    sae = sae_to_see(slug)
+    sae = library_queries.sae_to_read(slug)
+    if sae is None:
+        raise Http404(f"There is no SAE {slug}.")
     page = feature_queries.feature(sae, index) if index < sae.n_latents else None
     if page is None:
         raise Http404(f"{sae.name} has no feature {index}.")

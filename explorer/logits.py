@@ -4,9 +4,9 @@ has ninety, and a template's loop takes several times as long."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from explorer.markup import joined
 from explorer.numbers import significant
 from explorer.queries.features import Lens, Logit
 from explorer.tokens import Vocabulary, alone
@@ -39,10 +39,10 @@ def logits(vocabulary: Vocabulary, lens: Lens | None) -> Logits | None:
 
 
 def inputs(vocabulary: Vocabulary, values: Iterable[Logit]) -> SafeString:
-    return format_html_join("", ROW, ((alone(vocabulary, each.token), significant(each.value)) for each in values))
+    return joined(ROW, ((alone(vocabulary, each.token), significant(each.value)) for each in values))
 
 
 def _rows(vocabulary: Vocabulary, values: Iterable[Logit]) -> SafeString:
     cells = ((each.token, f"{each.value:.6g}", alone(vocabulary, each.token), significant(each.value))
              for each in values)  # fmt: skip
-    return format_html_join("", ROW_OF_LOGIT, cells)
+    return joined(ROW_OF_LOGIT, cells)

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.urls import reverse
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from explorer.markup import joined
 from explorer.numbers import count, significant
 from explorer.queries.features import FeaturePage
 
@@ -37,12 +37,11 @@ def _rows(page: FeaturePage, others: Iterable[tuple[int, str, tuple[str, ...]]])
     slug = page.sae.slug
     features = reverse("features", args=[slug])
     beside = f"{features}{page.index}/beside/{slug}/"
-    return format_html_join(
-        "",
+    return joined(
         '<tr><td class="number"><a href="{}{}/">{}</a></td><td dir="auto">{}</td>{}<td class="number">'
         '<a href="{}{}/">beside<span class="unseen"> feature {}</span></a></td></tr>',
         (
-            (features, index, index, label, format_html_join("", FIGURE, ((each,) for each in figures)),
+            (features, index, index, label, joined(FIGURE, ((each,) for each in figures)),
              beside, index, index)
             for index, label, figures in others
         ),
@@ -51,4 +50,4 @@ def _rows(page: FeaturePage, others: Iterable[tuple[int, str, tuple[str, ...]]])
 
 def _numbers(pairs: Iterable[tuple[int, float]]) -> SafeString:
     cells = ((index, significant(value)) for index, value in pairs)
-    return format_html_join("", f"<tr>{FIGURE}{FIGURE}</tr>", cells)
+    return joined(f"<tr>{FIGURE}{FIGURE}</tr>", cells)

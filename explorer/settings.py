@@ -100,7 +100,7 @@ STATIC_ROOT = PLACES.static
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing is stored by Django's own means
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "explorer.static_storage.StaticStorage"},
     "artifacts": ARTIFACT_STORAGE
     or {"BACKEND": "explorer.artifacts.AtomicFileStorage", "OPTIONS": {"location": str(PLACES.artifacts)}},
 }

@@ -1,4 +1,4 @@
-"""Token ids and activations as HTML: the one audited place in the project that makes a SafeString.
+"""Token ids and activations as HTML: with markup.py the one audited place that makes a SafeString.
 
 Whatever an lm has read goes out through `render`. Attributes are made of numbers, by %d and %.5g, which take nothing
 else; a label and all text are escaped; what cannot be seen, or would act on its surroundings, is named instead. Tokens
@@ -16,9 +16,9 @@ unchanged. `bdi` holds text that stands for something else: it has no say in the
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from html import escape
 from itertools import accumulate, groupby
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 LEVELS = 16
@@ -126,16 +126,18 @@ def render(
     """
     if len(ids) != len(activations):
         raise ValueError(f"{len(ids)} tokens, but {len(activations)} activations")
-    strongest = max((value for value in activations if value > 0), default=0.0)  # NaN is not above 0
+    fired = [(place, value) for place, value in enumerate(activations) if value]
+    strongest = max([value for _, value in fired if value > 0], default=0.0)  # NaN is not above 0
     full = peak if peak is not None and peak > 0 else strongest
     top = activations.index(strongest) if strongest else 0
 
     spans = list(map(vocabulary.silent, ids))
-    for place, value in enumerate(activations):
-        if (value or place == top) and spans[place]:
+    for place, value in fired if strongest else [*fired, *enumerate(activations[:1])]:
+        if spans[place]:
             _, _, rest = spans[place].partition(">")
             spans[place] = _opening(f"{ids[place]:d}", f"{value:.5g}", _level(value, full), place == top) + rest
-    for start, stop in vocabulary.joined(ids, [place for place, span in enumerate(spans) if not span]):
+    halves = [place for place, span in enumerate(spans) if not span] if "" in spans else ()
+    for start, stop in vocabulary.joined(ids, halves):
         tokens, values = tuple(ids[start:stop]), tuple(activations[start:stop])
         numbers, figures = _several("%d", stop - start) % tokens, _several("%.5g", stop - start) % values
         opening = _opening(numbers, figures, max([_level(value, full) for value in values]), start <= top < stop)

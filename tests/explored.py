@@ -63,5 +63,5 @@ def with_weights(explored: Explored, tmp_path: Path) -> Explored:
     """Its weights are an artifact too."""
     weights = (save_sae(explored.read.sae, tmp_path / "sae") / "sae.safetensors").read_bytes()
     explored.sae.weights = artifacts.put(io.BytesIO(weights), name="sae.safetensors")
-    explored.sae.save()
+    explored.sae.save(update_fields=["weights"])
     return explored

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from django.templatetags.static import static
 from pytest_django import Settings
 
 from explorer.supervisor import static_files
@@ -11,7 +12,7 @@ from explorer.supervisor import static_files
 def source(settings: Settings, tmp_path: Path) -> Path:
     settings.STATICFILES_DIRS = [tmp_path / "source"]
     settings.STATIC_ROOT = tmp_path / "root"
-    manifest = {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    manifest = {"BACKEND": "explorer.static_storage.StaticStorage"}
     settings.STORAGES = settings.STORAGES | {"staticfiles": manifest}
     file = tmp_path / "source" / "look.css"
     file.parent.mkdir()
@@ -38,6 +39,12 @@ def test_they_are_gathered_once_and_again_when_they_change(source: Path, setting
     second = hashed(settings.STATIC_ROOT)
     assert second != first
     assert (settings.STATIC_ROOT / second).read_text() == source.read_text()
+
+
+def test_addresses_are_those_of_the_files(source: Path, settings: Settings) -> None:
+    static_files.collect()
+    for _ in range(2):
+        assert static("look.css") == f"/static/{hashed(settings.STATIC_ROOT)}"
 
 
 def test_a_run_that_is_cut_short_is_done_again(source: Path, settings: Settings) -> None:

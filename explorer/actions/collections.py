@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from explorer import artifacts, partitions
+from explorer.actions import editions
 from explorer.models import (
     Activity,
     Artifact,
@@ -29,6 +30,7 @@ def remove_collection(collection_id: int) -> None:
     partitions.give_up_soon()
     collection = Collection.objects.select_for_update().get(pk=collection_id)
     Collection.objects.filter(pk=collection_id).delete()
+    editions.of(collection.sae_id)
     forget_rows(collection)
 
 

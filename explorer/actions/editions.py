@@ -10,6 +10,10 @@ def of(sae_id: int) -> None:
     Sae.objects.filter(pk=sae_id).update(edition=F("edition") + 1)
 
 
+def of_lm(lm_id: int) -> None:
+    Sae.objects.filter(lm=lm_id).update(edition=F("edition") + 1)
+
+
 def of_all() -> None:
     """What stands on pages of every SAE: the names of lists."""
     Sae.objects.update(edition=F("edition") + 1)

@@ -5,10 +5,16 @@ import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from explorer.models import Context, Corpus, Document
+from django.db import connection
+
+from explorer.models import Corpus
 
 PIECE = struct.Struct("<3i")
+# Plain statements, whose text is always the same: a feature's page asks for dozens at once.
+CONTEXTS = "SELECT index, ids, pieces FROM explorer_context WHERE corpus_id = %s AND index = ANY(%s)"
+DOCUMENTS = "SELECT index, name FROM explorer_document WHERE corpus_id = %s AND index = ANY(%s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,8 @@ class ContextText:
 
 def contexts(corpus: Corpus, numbers: Iterable[int]) -> dict[int, ContextText]:
     kind = {2: "H", 4: "I"}[corpus.id_bytes]
-    q = Context.objects.filter(corpus=corpus, index__in=set(numbers)).values_list("index", "ids", "pieces")
     found = {}
-    for index, ids, pieces in q:
+    for index, ids, pieces in _rows(CONTEXTS, corpus, numbers):
         tokens = array(kind)
         tokens.frombytes(bytes(ids))
         if sys.byteorder == "big":
@@ -45,5 +50,11 @@ def contexts(corpus: Corpus, numbers: Iterable[int]) -> dict[int, ContextText]:
 
 
 def documents(corpus: Corpus, indexes: Iterable[int]) -> dict[int, str]:
-    q = Document.objects.filter(corpus=corpus, index__in=set(indexes))
-    return dict(q.values_list("index", "name"))
+    return dict(_rows(DOCUMENTS, corpus, indexes))
+
+
+def _rows(statement: str, corpus: Corpus, numbers: Iterable[int]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [corpus.pk, list(set(numbers))])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found

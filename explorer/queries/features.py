@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
-from explorer.models import Activity, Collection, Corpus, Feature, Label, Sae, TokenIndex
+from explorer.models import Activity, Collection, Corpus, Feature, Sae, TokenIndex
 from explorer.packed import examples as examples_form
 from explorer.packed import feature as feature_form
 from explorer.packed import token_index as token_index_form
@@ -32,6 +33,15 @@ class Lens:
     low: float
     high: float
     histogram: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The label that a feature has, or "" where it was taken away."""
+
+    text: str
+    author: str  # "": nobody with an account, or somebody who has gone
+    given_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class FeaturePage:
     sae: Sae
     index: int
     collection: Collection | None
-    label: Label | None
+    label: Name | None
     feature: Feature
     activity: Activity | None
     lens: Lens | None
@@ -125,16 +135,16 @@ def feature(sae: Sae, index: int) -> FeaturePage | None:
     lists = _lists(collection.corpus, unpacked) if collection and unpacked else None
     named = {index, *(other for other, _ in weights.neighbours)}
     named |= {other for other, _, _ in unpacked.together} if unpacked else set()
-    labels = newest_labels(sae, named)
+    names = _names(sae, named)
 
     def called(other: int) -> str:
-        return labels[other].text if other in labels else ""
+        return names[other].text if other in names else ""
 
     return FeaturePage(
         sae=sae,
         index=index,
         collection=collection,
-        label=labels.get(index),
+        label=names.get(index),
         feature=row,
         activity=activity,
         lens=_lens(weights.lens),
@@ -175,9 +185,17 @@ def _rows(sae: Sae, collection: Collection | None, index: int) -> tuple[Feature,
     return feature, activity, None if packed is None else bytes(packed)
 
 
-def newest_labels(sae: Sae, indexes: set[int]) -> dict[int, Label]:
-    q = Label.objects.filter(sae=sae, index__in=indexes, current=True)
-    return {label.index: label for label in q}
+NAMES = """
+SELECT label.index, label.text, coalesce(author.username, ''), label.created_at
+FROM explorer_label label LEFT JOIN auth_user author ON author.id = label.author_id
+WHERE label.sae_id = %s AND label.current AND label.index = ANY(%s)
+"""
+
+
+def _names(sae: Sae, indexes: set[int]) -> dict[int, Name]:
+    with connection.cursor() as cursor:
+        cursor.execute(NAMES, [sae.pk, list(indexes)])
+        return {index: Name(*rest) for index, *rest in cursor.fetchall()}
 
 
 def features_on(collection: Collection, token: int) -> list[int]:

@@ -1,8 +1,13 @@
 """What there is: language models, SAEs, text."""
 
+from functools import lru_cache
+
 from django.db.models import Count, Prefetch, QuerySet
 
 from explorer.models import Collection, Corpus, LanguageModel, Sae
+from explorer.queries import versions
+
+KEPT = 64  # SAEs
 
 
 def saes() -> list[Sae]:
@@ -17,6 +22,17 @@ def sae(slug: str) -> Sae | None:
     if found:
         found.collection = collections_of(found).first()
     return found
+
+
+def sae_to_read(slug: str) -> Sae | None:
+    """As `sae` gives it, the same object as long as its edition is the same: for reading alone."""
+    version = versions.of_sae(slug)
+    return _of_edition(slug, *version) if version else None
+
+
+@lru_cache(KEPT)
+def _of_edition(slug: str, pk: int, edition: int) -> Sae | None:
+    return sae(slug)
 
 
 def lms() -> QuerySet[LanguageModel]:

@@ -2,8 +2,9 @@ import re
 from collections.abc import Sequence
 
 from django import template
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from explorer.markup import joined, written
 
 register = template.Library()
 WORD = re.compile(r"(\w+)")
@@ -14,9 +15,7 @@ def marked(text: str, words: Sequence[str]) -> SafeString:
     """A label with the words that somebody searched for, or that begin like them, marked."""
     wanted = tuple(word.casefold() for word in words)
     pieces = WORD.split(text)  # every other one is a word
-    return format_html_join(
-        "", "{}", ((format_html("<mark>{}</mark>" if _is(piece, wanted) else "{}", piece),) for piece in pieces)
-    )
+    return joined("{}", ((written("<mark>{}</mark>" if _is(piece, wanted) else "{}", piece),) for piece in pieces))
 
 
 def _is(piece: str, wanted: tuple[str, ...]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.actions import editions
 from explorer.models import Corpus, Sae
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.opening import corpus_of, lm_of, refusing, sae_of
@@ -36,4 +37,5 @@ def run(attempt: Attempt) -> dict[str, Any]:
         ).to_json()
     with attempt.transaction():
         Sae.objects.filter(pk=sae.pk).update(metrics=found | {"corpus": corpus.slug})
+        editions.of(sae.pk)
     return {"sae": sae.slug}

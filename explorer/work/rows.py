@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from explorer import vocabulary
+from explorer.actions import editions
 from explorer.actions.collections import forget_unnamed
 from explorer.models import LanguageModel, Sae
 from explorer.plain import plain
@@ -79,12 +80,15 @@ def lm_row(lm: Lm, source: str, files: Files) -> LanguageModel:
     if lm.tokenizer and row.tokenizer not in ("", lm.tokenizer.fingerprint):
         raise Refused(f"{source}: these weights are in the library as {row.name}, with another tokenizer.")
     row.source = source
+    shown = (row.unembedding_id, row.vocabulary_id)
     if files.unembedding and files.unembedding != row.unembedding_id:
         before, row.unembedding_id = row.unembedding_id, files.unembedding
         transaction.on_commit(lambda: forget_unnamed([before] if before else []))
     if lm.tokenizer and not row.tokenizer:
         row.tokenizer, row.vocabulary_id = lm.tokenizer.fingerprint, files.vocabulary
     row.save()
+    if shown != (row.unembedding_id, row.vocabulary_id):
+        editions.of_lm(row.pk)
     return row
 
 

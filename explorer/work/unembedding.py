@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer import directions
+from explorer.actions import editions
 from explorer.actions.collections import forget_unnamed
 from explorer.models import LanguageModel
 from explorer.work.attempt import Attempt, Removed
@@ -33,6 +34,7 @@ def run(attempt: Attempt) -> dict[str, Any]:
         with attempt.transaction():
             before = LanguageModel.objects.select_for_update().get(pk=row.pk).unembedding_id
             LanguageModel.objects.filter(pk=row.pk).update(unembedding=sha256)
+            editions.of_lm(row.pk)
     if before not in (None, sha256):
         forget_unnamed([before])
     return {"lm": row.slug}

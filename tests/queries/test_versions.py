@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import DjangoAssertNumQueries
 
 from explorer.actions import labels, lists
-from explorer.models import Sae
-from explorer.queries import versions
+from explorer.actions.collections import remove_corpus
+from explorer.models import LanguageModel, Sae
+from explorer.queries import library, versions
 from explorer.work.loading import load_collection
+from explorer.work.rows import Files, lm_row
 from tests.explored import Explored
 from tests.work.collected import sae_row
 
@@ -68,6 +71,42 @@ def test_of_all_saes(explored: Explored, other: Sae, viewer: User) -> None:
         write()
         after = versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)
         assert not set(before) & set(after)
+
+
+def test_of_what_is_taken_away(explored: Explored, other: Sae) -> None:
+    before, of_other = versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)
+    remove_corpus(explored.corpus.pk)
+    assert versions.of_sae(explored.sae.slug) != before
+    assert versions.of_sae(other.slug) == of_other
+
+
+def test_of_all_saes_of_an_lm(explored: Explored, other: Sae) -> None:
+    """A tokenizer that was found later: its tokens stand on every page."""
+    lm = explored.read.lm
+    assert lm.tokenizer
+    row = LanguageModel.objects.get(pk=explored.sae.lm_id)
+    LanguageModel.objects.filter(pk=row.pk).update(fingerprint=lm.fingerprint, tokenizer="")
+    before = versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)
+    lm_row(lm, row.source, Files(vocabulary=row.vocabulary_id, unembedding=None, weights=None))
+    assert (versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)) == before, "it is the same vocabulary"
+    LanguageModel.objects.filter(pk=row.pk).update(vocabulary=None, tokenizer="")
+    lm_row(lm, row.source, Files(vocabulary=row.vocabulary_id, unembedding=None, weights=None))
+    assert not {versions.of_sae(explored.sae.slug), versions.of_sae(other.slug)} & set(before)
+
+
+def test_an_sae_is_read_anew_in_every_edition(
+    explored: Explored, viewer: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    first = library.sae_to_read(explored.sae.slug)
+    assert first
+    assert (first.pk, first.collection) == (explored.sae.pk, explored.collection)
+    with django_assert_num_queries(1):
+        assert library.sae_to_read(explored.sae.slug) is first
+    newer = load_collection(explored.sae, explored.corpus, explored.read.evidence)
+    second = library.sae_to_read(explored.sae.slug)
+    assert second
+    assert second.collection == newer != first.collection
+    assert library.sae_to_read("nothing") is None
 
 
 def test_of_none() -> None:

@@ -67,7 +67,7 @@ def test_a_feature_tells_all_that_it_was_called(looking: Client, viewer: User, a
 def test_who_left_is_not_named(looking: Client, admin: User, explored: Explored) -> None:
     labels.give(explored.sae, 5, "theirs", by=admin)
     admin.delete()
-    assert "Named by someone without an account" in shown(looking, f"{explored.page}features/5/")
+    assert ">Named, 20" in shown(looking, f"{explored.page}features/5/")
 
 
 def test_a_feature_without_any_says_nothing_of_it(looking: Client, explored: Explored) -> None:

@@ -73,7 +73,7 @@ def test_stored_and_fresh_are_shown_with_the_text(
     addresses = [done(explored, rows[:1]), done(explored, rows)]
     asking.get(addresses[0])
     for address, number in zip(addresses, (1, 3), strict=True):
-        with django_assert_num_queries(9):  # session, user; the feature's six; the job
+        with django_assert_num_queries(8):  # session, user; the feature's five; the job
             page = asking.get(address).content.decode()
         assert page.count('<td class="number">1.5</td><td class="number">1.25</td>') == number
         assert page.count('class="tokens"') == number
