@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 
 LEVELS = 16
 STOP = ' tabindex="0"'
-CACHED = 65_536  # tokens, and as many characters of several tokens, kept ready by a vocabulary: some 15 MB each
+CACHED = 65_536  # characters of several tokens, kept ready by a vocabulary: some 15 MB
 
 # Seen by themselves although blank or without width, or at work within words and emoji, so they stay in the text.
 ODD = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u200c\u200d\ufe00-\ufe0f"
@@ -50,8 +50,10 @@ class Vocabulary:
     def __init__(self, tokens: Sequence[bytes], special: frozenset[int] = frozenset()) -> None:
         self._tokens, self._special = tokens, special
         self.together = lru_cache(CACHED)(self._together)
-        self.silent = lru_cache(CACHED)(self._silent)
-        self.by_itself = lru_cache(CACHED)(self._by_itself)
+        # Of every token that was seen, at some 200 bytes each: keeping count of which was used last takes longer than
+        # all else, as a page asks for thousands.
+        self.silent = cache(self._silent)
+        self.by_itself = cache(self._by_itself)
 
     def _alone(self, token: int) -> str:
         """The HTML within the span of one token; "" where its bytes are not whole characters."""
