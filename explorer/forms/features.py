@@ -6,6 +6,7 @@ from explorer.actions import labels
 from explorer.forms.limits import BIGGEST_INDEX
 from explorer.models import Sae
 from explorer.plain import one_line
+from explorer.queries.features import Which
 
 USUALLY_AROUND = 16
 AROUND = [("5", "±5 tokens"), ("16", "±16 tokens"), ("whole", "whole contexts")]
@@ -63,6 +64,12 @@ class BesideForm(forms.Form):
     @property
     def chosen(self) -> tuple[Sae, int]:
         return self.cleaned_data["sae"] or self._sae, self.cleaned_data["feature"]
+
+
+class RecomputeForm(forms.Form):
+    examples = forms.TypedChoiceField(
+        choices=[(each.value, each.value) for each in Which], required=False, empty_value=Which.TOP.value
+    )
 
 
 class LabelForm(forms.Form):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from django.db import connection
 
@@ -94,6 +95,14 @@ class Interval:
     shown: list[Shown]
 
 
+class Which(StrEnum):
+    """Of the examples at which it fires."""
+
+    TOP = "top"
+    STRIP = "strip"
+    INTERVALS = "intervals"
+
+
 @dataclass(frozen=True, slots=True)
 class ExampleLists:
     top: list[Shown]
@@ -102,6 +111,12 @@ class ExampleLists:
     strip: list[Shown]
     near_misses: list[Shown]
     histogram: list[HistogramBar]
+
+    def of(self, which: Which) -> list[list[Shown]]:
+        """One list, or one of each interval, the highest first."""
+        if which is Which.INTERVALS:
+            return [interval.shown for interval in reversed(self.intervals)]
+        return [self.strip if which is Which.STRIP else self.top]
 
 
 @dataclass(frozen=True, slots=True)

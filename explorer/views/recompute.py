@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -9,12 +10,18 @@ from explorer.access import allow, may_change_job
 from explorer.actions import jobs, limits
 from explorer.actions.limits import Limit
 from explorer.excerpts import excerpts
+from explorer.forms.features import RecomputeForm
 from explorer.gates import feature_to_see, job_to_see, signed_in
 from explorer.models import Job
 from explorer.models.access import Role
-from explorer.queries.features import FeaturePage
+from explorer.queries.features import FeaturePage, Which
 
 AROUND = 5
+WHICH = {
+    Which.TOP: "the strongest examples",
+    Which.STRIP: "examples drawn uniformly from all its firings",
+    Which.INTERVALS: "examples of each interval of its maximum",
+}
 DIGITS = 7  # about what a float32 holds
 RECOMPUTING = Limit("recompute", capacity=20, per_second=0.2)
 
@@ -22,11 +29,13 @@ RECOMPUTING = Limit("recompute", capacity=20, per_second=0.2)
 @allow(Role.ANNOTATOR)
 @require_POST
 def feature_recompute(request: HttpRequest, slug: str, index: int) -> HttpResponseRedirect:
-    page = feature_to_see(slug, index)
+    page, form = feature_to_see(slug, index), RecomputeForm(request.POST)
+    if not form.is_valid():
+        raise BadRequest(f"Which examples? {form.errors['examples'][0]}")
     if page.collection is None or page.examples is None or not page.examples.top:
         raise Http404(f"Feature {index} of {page.sae.name} has no examples.")
     limits.take(RECOMPUTING, request.user.pk)
-    asked = {"sae": slug, "collection": page.collection.pk, "index": index}
+    asked = {"sae": slug, "collection": page.collection.pk, "index": index, **form.cleaned_data}
     return redirect("feature_recomputed", slug, index, jobs.start("recompute", asked, by=signed_in(request)).pk)
 
 
@@ -41,17 +50,22 @@ def feature_recomputed(request: HttpRequest, slug: str, index: int, job_id: int)
         "sae": page.sae,
         "job": job,
         "rows": _rows(page, job),
+        "which": WHICH[_which(job)],
         "around": str(AROUND),
         "may_change": may_change_job(request.user, job),
     }
     return render(request, "features/recomputed.html", ctx)
 
 
+def _which(job: Job) -> Which:
+    return Which(job.arguments.get("examples", Which.TOP))
+
+
 def _rows(page: FeaturePage, job: Job) -> list[dict[str, Any]]:
     """What came out, with the text, as long as it is the same that is stored."""
     same = page.collection is not None and page.collection.pk == job.arguments["collection"]
-    stored = page.examples.top if page.examples and same else []
-    shown = {(each.context, each.position): each for each in stored}
+    stored = page.examples.of(_which(job)) if page.examples and same else []
+    shown = {(each.context, each.position): each for examples in stored for each in examples}
     words, peak = vocabulary.of(page.sae.lm), page.activity.maximum if page.activity else None
 
     def told(row: dict[str, Any]) -> dict[str, Any]:

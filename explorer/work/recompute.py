@@ -1,6 +1,6 @@
-"""A feature's strongest examples, computed again and set beside what is stored.
+"""Some of a feature's examples, computed again and set beside what is stored.
 
-Arguments: `sae`, its slug; `collection`, whose examples they are; `index`.
+Arguments: `sae`, its slug; `collection`, whose examples they are; `index`; `examples`, which of them.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from explorer.models import Sae
 from explorer.queries import features as feature_queries
 from explorer.queries import library
-from explorer.queries.features import FeaturePage, Shown
+from explorer.queries.features import FeaturePage, Shown, Which
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.opening import lm_of, refusing, sae_of
 from sae_core import Family
@@ -39,7 +39,8 @@ def run(attempt: Attempt) -> dict[str, Any]:
         lm = lm_of(page.sae.lm)
         sae = sae_of(page.sae, lm)
         watched = Watched(lm, sae, page.index, page.collection.about["mask_ids"])
-        chosen = page.examples.top[:EXAMPLES]
+        lists = page.examples.of(Which(attempt.arguments.get("examples", Which.TOP)))
+        chosen = [each for examples in lists for each in examples[: EXAMPLES // len(lists)]]
         compared = [_compared(each, watched) for each in attempt.steps(chosen, total=len(chosen), unit="examples")]
     return {
         "examples": compared,

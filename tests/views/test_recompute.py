@@ -44,14 +44,29 @@ def test_it_is_asked_for_from_the_page(asking: Client, viewer: User, explored: E
     job = Job.objects.get()
     assert answer.headers["Location"] == f"{address}{job.pk}/"
     assert (job.kind, job.queue, job.created_by) == ("recompute", "interactive", viewer)
-    assert job.arguments == {"sae": explored.sae.slug, "collection": explored.collection.pk, "index": 5}
+    asked = {"sae": explored.sae.slug, "collection": explored.collection.pk, "index": 5}
+    assert job.arguments == asked | {"examples": "top"}
     page = asking.get(answer.headers["Location"]).content.decode()
     assert f'data-live data-url="{answer.headers["Location"]}"' in page
 
 
+@pytest.mark.parametrize("which", ["strip", "top", "intervals"])
+def test_any_list_of_examples_may_be(asking: Client, explored: Explored, which: str) -> None:
+    address = f"{explored.page}features/5/recompute/"
+    assert f'name="examples" value="{which}"' in asking.get(f"{explored.page}features/5/").content.decode()
+    asking.post(address, {"examples": which})
+    assert Job.objects.get().arguments["examples"] == which
+
+
+@pytest.mark.parametrize("which", ["near_misses", "\0", "top "])
+def test_no_other_list_may_be(asking: Client, explored: Explored, which: str) -> None:
+    assert asking.post(f"{explored.page}features/5/recompute/", {"examples": which}).status_code == 400
+    assert not Job.objects.exists()
+
+
 def test_viewers_are_not_asked(client: Client, viewer: User, explored: Explored) -> None:
     client.force_login(viewer)
-    assert "Compute them again" not in client.get(f"{explored.page}features/5/").content.decode()
+    assert "Compute again" not in client.get(f"{explored.page}features/5/").content.decode()
 
 
 def test_without_examples_there_is_nothing_to_compute(asking: Client, explored: Explored) -> None:
@@ -79,6 +94,15 @@ def test_stored_and_fresh_are_shown_with_the_text(
         assert page.count('class="tokens"') == number
         assert "15 of 16" in page
         assert "print(&#x27;&lt;b&gt;&#x27;)" in page
+
+
+@pytest.mark.parametrize("which", ["strip", "intervals"])
+def test_texts_are_those_of_the_list_that_was_asked_for(asking: Client, explored: Explored, which: str) -> None:
+    found = asking.get(f"/api/v1/saes/{explored.sae.slug}/features/5").json()["examples"]
+    of_list = found["strip"] if which == "strip" else [one for each in found["intervals"] for one in each["examples"]]
+    address = done(explored, [ROW | {"context": each["context"], "position": each["position"]} for each in of_list])
+    Job.objects.update(arguments=Job.objects.get().arguments | {"examples": which})
+    assert asking.get(address).content.decode().count('class="tokens"') == len(of_list) > 0
 
 
 def test_what_is_stored_no_more_is_named_by_its_place(asking: Client, explored: Explored) -> None:

@@ -64,6 +64,23 @@ def test_fresh_is_what_the_sae_says_and_the_same_as_stored(shelf: Shelf, tmp_pat
         assert row["counted"] == sum(each not in result["mask_ids"] for each in example.ids)
 
 
+def test_of_intervals_it_takes_some_of_each(shelf: Shelf, tmp_path: Path) -> None:
+    sae = collected(shelf, tmp_path)
+    arguments = asked(sae)
+    page = features.feature(sae, int(str(arguments["index"])))
+    assert page is not None
+    assert page.examples is not None
+    for which, expected in (
+        ("strip", page.examples.strip[:10]),
+        ("intervals", [each for interval in reversed(page.examples.intervals) for each in interval.shown[:2]]),
+    ):
+        rows = found("recompute", arguments | {"examples": which})["examples"]
+        assert [(row["context"], row["position"]) for row in rows] == [
+            (each.context, each.position) for each in expected
+        ]
+        assert all(row["apart"] < 1e-4 * row["stored"] for row in rows)
+
+
 def test_its_program_prints_the_same(shelf: Shelf, tmp_path: Path) -> None:
     sae = collected(shelf, tmp_path)
     result = found("recompute", asked(sae))
