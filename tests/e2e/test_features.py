@@ -5,7 +5,7 @@ import re
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from explorer.actions import labels
 from tests.conftest import cookie_of
@@ -84,6 +84,30 @@ def test_a_token_is_placed_in_the_histogram_without_a_click(at_feature: Page, br
     expect(page.locator(f".tokens > .pointed[data-t~='{both[0]}']").first).to_be_visible()
     shown[both[0]].hover()
     expect(ids[both[0]]).to_have_class("pointed")
+
+
+def test_a_label_is_judged_without_a_click(at_feature: Page, broker_url: None) -> None:
+    """Task 4: strongest examples, each interval's, and contexts in which it is silent stand open."""
+    page = at_feature
+
+    def fired(examples: Locator) -> list[float]:
+        """At the tokens that they are examples of, of which several may share a character."""
+        found = examples.locator("> li > .text [data-at]").all()
+        assert all(token.is_visible() for token in found)
+        return [max(map(float, (token.get_attribute("data-a") or "").split())) for token in found]
+
+    peaks = fired(page.locator("[aria-labelledby=top] > .excerpts"))
+    assert peaks == sorted(peaks, reverse=True)
+    bounds = page.locator("[aria-labelledby=intervals] > h4")
+    lists = page.locator("[aria-labelledby=intervals] > :is(.excerpts, h4 + .quiet)")
+    expect(bounds).to_have_count(5)
+    expect(lists).to_have_count(5)
+    for heading, examples in zip(bounds.all(), lists.all(), strict=True):
+        least, most = map(float, re.findall(r"([\d.]+) to ([\d.]+):", heading.inner_text())[0])
+        assert all(value > 0 and least * 0.99 <= value <= most * 1.01 for value in fired(examples))
+    near = page.locator("[aria-labelledby=near] > .excerpts")
+    assert near.locator(".tokens > [class]").count() == 0, "it is silent there"
+    assert set(fired(near)) == {0}
 
 
 def test_two_features_stand_side_by_side_after_two_clicks(at_feature: Page, broker_url: None) -> None:

@@ -63,3 +63,16 @@ def test_without_a_pointer(of_sae: Page, explored: Explored, broker_url: None) -
     of_sae.go_back()
     of_sae.locator(".figure", has_text="Never fired").get_by_role("link").click()
     expect(of_sae.locator("main table tbody tr")).to_have_count(distributions.kinds(explored.collection).never)
+
+
+def test_the_dead_and_the_over_dense_are_a_click_each(of_sae: Page, explored: Explored, broker_url: None) -> None:
+    """Task 9, with the densities of all others drawn before the first click."""
+    kinds = distributions.kinds(explored.collection)
+    assert kinds.never
+    assert kinds.dense
+    expect(of_sae.locator("#chart-density[data-chart-state=drawn]")).to_be_visible()
+    here = of_sae.url
+    for figure, n in (("Never fired", kinds.never), ("Dense", kinds.dense)):
+        of_sae.goto(here)
+        of_sae.locator(".figure", has_text=figure).get_by_role("link").click()
+        expect(of_sae.locator("main table tbody tr")).to_have_count(n)
