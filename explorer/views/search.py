@@ -27,7 +27,7 @@ TITLES = {
     Kind.TEXT: "Fire on a text",
     Kind.LIKE: "Like a feature",
 }
-SOON, LATER = 0.15, 2.0  # seconds between looks at a text that is being read
+SOON, LATER = 0.05, 2.0  # seconds between looks at a text that is being read
 PATIENCE = 5.0  # seconds, by when a worker that is there has answered
 
 
