@@ -5,14 +5,19 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, TextField, Value
 from django.db.models.functions import Lower, Now
 
+from explorer import spelling
 from explorer.models.artifacts import Artifact
 from explorer.models.fields import RealField
 from explorer.models.library import Corpus, Sae
 
 UNKNOWN = -2.0  # no cosine is that
+SPELLED = Func(
+    F("text"), Value(f"[{spelling.APART}]+"), Value(" "), Value("g"),
+    function="regexp_replace", output_field=TextField(),
+)  # fmt: skip
 
 
 class Collection(models.Model):
@@ -125,7 +130,7 @@ class Label(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     # Words as they are, for prefixes and other languages, and as English bends them.
     words = models.GeneratedField(
-        expression=SearchVector("text", config="simple") + SearchVector("text", config="english"),
+        expression=SearchVector(SPELLED, config="simple") + SearchVector(SPELLED, config="english"),
         output_field=SearchVectorField(),
         db_persist=True,
     )

@@ -1,16 +1,16 @@
 """Labels by their words, as they are or as English bends them."""
 
-import re
 from collections.abc import Sequence
 
 from django.contrib.postgres.search import SearchQuery
 
-WORD = re.compile(r"\w+")
+from explorer import spelling
+
 LONGEST = 200  # characters: none is longer than a label, and PostgreSQL takes no lexeme of any length
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    return tuple(word[:LONGEST] for word in WORD.findall(text))
+    return tuple(word[:LONGEST] for word in spelling.words_of(text))
 
 
 def having_all(words: Sequence[str], *, begun: int) -> SearchQuery:

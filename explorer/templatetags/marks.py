@@ -1,13 +1,12 @@
-import re
 from collections.abc import Sequence
 
 from django import template
 from django.utils.safestring import SafeString
 
 from explorer.markup import joined, written
+from explorer.spelling import WORD
 
 register = template.Library()
-WORD = re.compile(r"(\w+)")
 
 
 @register.simple_tag

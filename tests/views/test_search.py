@@ -19,9 +19,11 @@ from safetensors.torch import save_file
 
 from explorer import artifacts
 from explorer.actions import labels
-from explorer.models import Activity, Bucket, Job, Sae
+from explorer.models import Activity, Bucket, Job, Label, Sae
 from explorer.models.jobs import JobState
 from explorer.queries import features as feature_queries
+from explorer.queries import search as search_queries
+from explorer.queries.words import words_of
 from explorer.work import unembedding
 from sae_core.reading import reading
 from tests.explored import Explored
@@ -86,6 +88,26 @@ def test_labels_are_found_by_their_words_and_the_beginning_of_the_last(
     assert "<mark>imports</mark> &lt;b&gt;" in page
     assert "In all SAEs" in page
     assert "There is no word in it" in shown(q="&!'")
+
+
+def test_words_end_at_signs_of_every_script(shown: Callable[..., str], explored: Explored, admin: User) -> None:
+    """Which PostgreSQL's parser takes for letters where its locale is C, or for a path or a host."""
+    for index, text in ((4, "“return” at the head"), (9, "versionadded/changed, e.g. os.path"), (12, "हिन्दी। रंग"),
+                        (20, "أنهار، بحيرات"), (21, "日本、言葉"), (22, "half…way"), (23, "👍thumb👎")):  # fmt: skip
+        labels.give(explored.sae, index, text, by=admin)
+    for asked, expected in (("return", 4), ("changed", 9), ("path", 9), ("हिन्दी", 12), ("हिन्", 12), ("रंग", 12),
+                            ("أنهار", 20), ("言葉", 21), ("half", 22), ("way", 22), ("thumb", 23)):  # fmt: skip
+        assert found(shown(q=asked)) == [expected], asked
+    assert "<mark>return</mark>" in shown(q="return", sae=explored.sae.slug)
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0_"), max_size=40))
+def test_every_word_of_a_label_finds_it(explored: Explored, text: str) -> None:
+    Label.objects.filter(sae=explored.sae).delete()
+    Label.objects.create(sae=explored.sae, index=7, text=text)
+    for word in words_of(text):
+        assert search_queries.labels([explored.sae], [word]).keys == [(explored.sae.pk, 7)], word
 
 
 def test_the_shorter_of_two_labels_comes_first(shown: Callable[..., str], explored: Explored, admin: User) -> None:
