@@ -94,7 +94,7 @@ def reading(
     named = set(order) | {index for position in clicked for index, _, _ in tokens[position]["parts"]}
     hits = {hit.index: hit for hit in queries.hits([sae], [(sae.pk, index) for index in sorted(named)])}
     rows = [_row(hits[index], whole.get(index), summed.get(index, 0.0)) for index in order]
-    activations = [_of(feature, each["parts"]) for each in tokens]
+    activations = activations_of(result, feature)
     label = "Tokens; choose any" if feature is None else f"Tokens and how strongly feature {feature} fires"
     return Reading(
         text=render(words, ids, activations, label=label),
@@ -122,8 +122,12 @@ def _row(hit: Hit, figures: list[float] | None, clicked: float) -> Row:
     return Row(hit, maximum, total, int(count), clicked)
 
 
-def _of(feature: int | None, parts: list[list[float]]) -> float:
-    return next((act for index, act, _ in parts if index == feature), 0.0)
+def activations_of(result: dict[str, Any], feature: int | None) -> list[float]:
+    """Exact for those that a result lists, and the one that it was asked about."""
+    found = [next((act for index, act, _ in each["parts"] if index == feature), 0.0) for each in result["tokens"]]
+    for place, act in result.get("beyond", {}).get(str(feature), []):
+        found[place] = act
+    return found
 
 
 def _strip(tokens: list[dict[str, Any]]) -> Strip:

@@ -16,6 +16,7 @@ from explorer.views import (
     labels,
     library,
     lists,
+    own_text,
     patterns,
     people,
     recompute,
@@ -74,6 +75,12 @@ urlpatterns = [
         "saes/<slug:slug>/features/<row:index>/recompute/<row:job_id>/",
         recompute.feature_recomputed,
         name="feature_recomputed",
+    ),
+    path("saes/<slug:slug>/features/<row:index>/text/", own_text.feature_text, name="feature_text"),
+    path(
+        "saes/<slug:slug>/features/<row:index>/text/<row:reading_id>/",
+        own_text.feature_text_read,
+        name="feature_text_read",
     ),
     path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
     path(

@@ -20,10 +20,13 @@ PARTS = 16  # latents of a token
 FIRST = 150  # latents of the whole text by each figure
 
 
-def reading(lm: Lm, sae: Sae, ids: Sequence[int], masked: Collection[int]) -> dict[str, Any]:
+def reading(
+    lm: Lm, sae: Sae, ids: Sequence[int], masked: Collection[int], also: Collection[int] = ()
+) -> dict[str, Any]:
     """As JSON, bounded however much fires: of each of the `tokens` its `parts`, the strongest latents as [index,
     activation, share]; how many `others` fire and their share; the shares of `bias` and `error`. Of the `features` that
-    are first by one of them, the maximum, sum and count over the tokens that are not masked.
+    are first by one of them, the maximum, sum and count over the tokens that are not masked. `beyond`: the tokens at
+    which these fire, and latents that are `also` asked for, without being among the parts, as [place, activation].
     """
     x, y = (each[0].float() for each in Attached(lm, sae).read([list(ids)]))  # (length, d_in), (length, d_out)
     acts = sae.encode(x)  # (length, n_latents)
@@ -41,7 +44,12 @@ def reading(lm: Lm, sae: Sae, ids: Sequence[int], masked: Collection[int]) -> di
         ]
         one = {"parts": parts, "others": [int(n_others[place]), _short(others[place])]}
         tokens.append(one | {"bias": _short(bias[place]), "error": _short(error[place])})
-    return {"tokens": tokens, "features": _features(acts[counted])}
+    features = _features(acts[counted])
+    return {
+        "tokens": tokens,
+        "features": features,
+        "beyond": _beyond(acts, indices, sorted({*map(int, features), *also})),
+    }
 
 
 def _rows(columns: Sequence[Tensor], place: int, n: int) -> list[list[float]]:
@@ -71,6 +79,14 @@ def _features(acts: Tensor) -> dict[str, list[float]]:
     chosen = sorted({int(index) for each in figures for index in each.topk(n).indices})
     most, total, count = figures
     return {str(index): [_short(most[index]), _short(total[index]), int(count[index])] for index in chosen}
+
+
+def _beyond(acts: Tensor, among_parts: Tensor, latents: list[int]) -> dict[str, list[list[float]]]:
+    rest = acts.scatter(1, among_parts, 0.0)[:, latents]  # (length, len(latents))
+    found: dict[str, list[list[float]]] = {}
+    for place, column in rest.nonzero().tolist():
+        found.setdefault(str(latents[column]), []).append([place, _short(rest[place, column])])
+    return found
 
 
 def _short(number: Tensor | float) -> float:

@@ -52,6 +52,10 @@ feature_recompute       GET     in     in     403    405    405    405
 feature_recompute       POST    in     in     403    302    302    302
 feature_recomputed      GET     in     in     404    404    404    404
 feature_recomputed      POST    in     in     405    405    405    405
+feature_text            GET     in     405    405    405    405    405
+feature_text            POST    in     422    422    422    422    422
+feature_text_read       GET     in     404    404    404    404    404
+feature_text_read       POST    in     405    405    405    405    405
 feature_beside_choice   GET     in     200    200    200    200    200
 feature_beside_choice   POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405

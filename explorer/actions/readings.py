@@ -9,7 +9,9 @@ from explorer.models import Job, Sae
 from explorer.plain import plain
 
 
-def read(sae: Sae, text: str, *, by: User | None, who: str) -> Job:
-    """`who` is what the limit counts by: a person, or where nobody has signed in an address."""
+def read(sae: Sae, text: str, *, by: User | None, who: str, feature: int | None = None) -> Job:
+    """`who` is what the limit counts by: a person, or where nobody has signed in an address. `feature` is one that is
+    asked about by itself."""
     take(Limit("text", capacity=settings.TEXT_RATE, per_second=settings.TEXT_RATE / 60), who)
-    return jobs.start("read_text", {"sae": sae.pk, "text": plain(text)}, by=by)
+    about = {} if feature is None else {"feature": feature}
+    return jobs.start("read_text", {"sae": sae.pk, "text": plain(text), **about}, by=by)

@@ -54,20 +54,13 @@ class SearchForm(forms.Form):
         )
 
 
-class TextForm(forms.Form):
-    """A text that is run through an lm and an SAE of it."""
+class OwnTextForm(forms.Form):
+    """A text that is run through an lm."""
 
     text = forms.CharField(
         strip=False, label="Text",
         widget=forms.Textarea(attrs={"placeholder": "A sentence, some code", "dir": "auto", "rows": 3}),
     )  # fmt: skip
-    sae = forms.ChoiceField(label="Run through", choices=[])
-
-    def __init__(self, data: Any, saes: Sequence[Sae], initial: dict[str, Any] | None = None) -> None:
-        super().__init__(data, initial=initial)
-        self._saes = {sae.slug: sae for sae in saes}
-        field: Any = self.fields["sae"]
-        field.choices = [(sae.slug, sae.name) for sae in saes]
 
     def clean_text(self) -> str:
         # A browser sends what was pasted with the line ends of a form.
@@ -78,6 +71,18 @@ class TextForm(forms.Form):
         if not text.strip():
             raise forms.ValidationError("There is nothing in it.")
         return text
+
+
+class TextForm(OwnTextForm):
+    """Through an SAE that is chosen."""
+
+    sae = forms.ChoiceField(label="Run through", choices=[])
+
+    def __init__(self, data: Any, saes: Sequence[Sae], initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        self._saes = {sae.slug: sae for sae in saes}
+        field: Any = self.fields["sae"]
+        field.choices = [(sae.slug, sae.name) for sae in saes]
 
     @property
     def through(self) -> Sae:

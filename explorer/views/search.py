@@ -62,11 +62,9 @@ def text_read(request: HttpRequest) -> HttpResponse:
 def reading(request: HttpRequest, reading_id: int) -> HttpResponse:
     """While it is being read, a page that looks again; htmx is told when there is news."""
     job = reading_to_see(reading_id)
-    waited = _waited(job)
-    if job.unfinished and wants_part(request) and waited < PATIENCE:
+    if wants_part(request) and waiting(job)["patient"]:
         return HttpResponse(status=204)
-    ctx = reading_context(request, job) | {"waited": waited, "patience": PATIENCE}
-    ctx["poll"] = SOON if waited < PATIENCE else LATER
+    ctx = reading_context(request, job) | waiting(job)
     response = render(request, f"search/{'found_in_text' if wants_part(request) else 'reading'}.html", ctx)
     patch_vary_headers(response, HEADERS)
     return response
@@ -114,5 +112,7 @@ def _context(form: SearchForm, asked: Asked, saes: list[Sae], text: TextForm | N
     }
 
 
-def _waited(job: Job) -> float:
-    return (timezone.now() - job.created_at).total_seconds() if job.unfinished else 0.0
+def waiting(job: Job) -> dict[str, Any]:
+    """Whether a text is still waited for without a word to say of it, and how often one looks."""
+    patient = job.unfinished and (timezone.now() - job.created_at).total_seconds() < PATIENCE
+    return {"patient": patient, "poll": SOON if patient else LATER}

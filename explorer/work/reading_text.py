@@ -1,8 +1,9 @@
 """A text somebody pasted, or a piece of a corpus, run through an lm and an SAE: what fires where, and of what each
 token's activation is made.
 
-Arguments: `sae`; `text`, or `corpus` with the `context` of it whose beginning is read. The result is `sae`, its slug;
-`ids`; `first`, the position from which on tokens are the text's own; and what sae_core.reading says of them.
+Arguments: `sae`; `text`, or `corpus` with the `context` of it whose beginning is read; `feature`, one that is asked
+about by itself. The result is `sae`, its slug; `ids`; `first`, the position from which on tokens are the text's own;
+and what sae_core.reading says of them.
 """
 
 from typing import Any
@@ -30,7 +31,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
         lm = lm_of(found.lm)
         sae = sae_of(found, lm)
         ids, first = _ids(attempt.arguments, found, lm, sae)
-        return {"sae": found.slug, "ids": ids, "first": first} | reading(lm, sae, ids, set(found.lm.mask_ids))
+        also = [attempt.arguments["feature"]] if "feature" in attempt.arguments else []
+        read = reading(lm, sae, ids, set(found.lm.mask_ids), also)
+        return {"sae": found.slug, "ids": ids, "first": first} | read
 
 
 def _ids(arguments: dict[str, Any], row: Sae, lm: Lm, sae: CoreSae) -> tuple[list[int], int]:

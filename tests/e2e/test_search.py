@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from explorer.actions import labels
+from explorer.actions import jobs, labels
 from explorer.models import Job
 from explorer.models.jobs import JobState
 from sae_core.reading import reading
@@ -16,6 +16,7 @@ from tests.e2e.axe import serious
 from tests.explored import Explored, explored, read
 from tests.processes import Web, Workers
 from tests.work.added import Added, add, give
+from tests.work.running import work_off
 
 __all__ = ["explored", "read"]
 pytestmark = [
@@ -94,6 +95,33 @@ def test_what_fires_on_a_sentence_is_found_in_one_click(
         patience = 5_000 if number else 60_000  # until the worker has loaded the lm
         expect(signed_in.get_by_role("region", name="Features that fire")).to_be_visible(timeout=patience)
     assert serious(signed_in) == []
+
+
+def test_a_text_is_tried_on_a_feature(
+    signed_in: Page, web: Web, workers: Workers, added: Added, complaints: list[str], broker_url: None
+) -> None:
+    """Without leaving its page, which keeps what was typed; too much of it is refused there."""
+    jobs.start("collect", added.arguments())
+    work_off()
+    workers.start("interactive")
+    (sae,) = added.saes
+    signed_in.goto(f"{web.address}/saes/{sae.slug}/features/5/")
+    loads: list[str] = []
+    signed_in.on("load", lambda loaded: loads.append(loaded.url))
+    signed_in.keyboard.press("t")
+    signed_in.keyboard.type("Good <b>text</b>")
+    asks = signed_in.get_by_role("button", name="Where does it fire?")
+    asks.click()
+    own = signed_in.locator("#own-read")
+    expect(own.get_by_role("status")).to_contain_text("It fires at", timeout=60_000)
+    expect(own.locator(".tokens")).to_contain_text("<b>")
+    expect(signed_in.get_by_label("Text", exact=True)).to_have_value("Good <b>text</b>")
+    assert serious(signed_in) == []
+    signed_in.get_by_label("Text", exact=True).fill("x" * 10_001)
+    asks.click()
+    expect(own).to_contain_text("At most 10,000 characters")
+    assert loads == []
+    complaints.clear()  # the browser calls a 422 an error
 
 
 def test_tokens_of_the_librarys_text_are_chosen(

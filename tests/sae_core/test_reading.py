@@ -10,7 +10,7 @@ from torch import Tensor
 from sae_core.attached import Attached
 from sae_core.config import Family, Normalise, SaeConfig
 from sae_core.lm import Lm
-from sae_core.reading import reading
+from sae_core.reading import PARTS, reading
 from sae_core.sae import Sae as CoreSae
 from tests.sae_core import small_lms
 from tests.work.collected import HOOKPOINT, small_lm, small_sae
@@ -71,6 +71,22 @@ def test_a_token_is_its_features_its_bias_and_an_error(lm: Lm, name: str) -> Non
         assert len(parts) + token["others"][0] == int(acts[place].count_nonzero())
         strengths = [act for _, act, _ in token["parts"]]
         assert strengths == sorted(strengths, reverse=True)
+
+
+def test_where_a_latent_fires_is_known_however_many_fire_more_strongly(lm: Lm) -> None:
+    sae = relu()
+    acts = sae.encode(Attached(lm, sae).read([IDS]).x[0])
+    weakest = min(range(60), key=lambda index: (not acts[:, index].any(), float(acts[:, index].sum())))
+    assert int(acts.count_nonzero(1).max()) > PARTS, "more fire than a token has parts"
+    found = reading(lm, sae, IDS, {5}, [weakest])
+    for index in {weakest, *map(int, found["features"])}:
+        told = dict(found["beyond"].get(str(index), []))
+        parts = [(place, part) for place, token in enumerate(found["tokens"]) for part in token["parts"]]
+        of_parts = {place: act for place, (one, act, _) in parts if one == index}
+        assert not told.keys() & of_parts.keys()
+        column = [(told | of_parts).get(place, 0.0) for place in range(len(IDS))]
+        assert column == pytest.approx(acts[:, index].tolist(), rel=1e-4)
+    assert found["beyond"].keys() <= {str(weakest), *found["features"]}
 
 
 def test_the_whole_is_of_tokens_that_count(lm: Lm) -> None:

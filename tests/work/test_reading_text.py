@@ -7,6 +7,8 @@ from pytest_django import Settings
 
 from explorer.models import Job
 from explorer.models.jobs import JobState
+from explorer.readings import activations_of
+from explorer.work.opening import lm_of, sae_of
 from tests.work.added import Added, add, give
 from tests.work.running import run
 
@@ -24,6 +26,16 @@ def test_a_job_reads_a_text(added: Added) -> None:
     assert job.result["first"] == 1, "a corpus that begins with a bos"
     assert job.result["ids"][0] == 0 or job.result["ids"][0] in sae.lm.mask_ids
     assert len(job.result["tokens"]) == len(job.result["ids"])
+
+
+def test_a_job_is_asked_about_a_feature(added: Added) -> None:
+    """Which is told wherever it fires, also where it is far from the strongest."""
+    (sae,) = added.saes
+    lm = lm_of(sae.lm)
+    read = run("read_text", {"sae": sae.pk, "text": "Good text\nمرحبا and more of it", "feature": 5}).result
+    assert read
+    acts = sae_of(sae, lm).encode(lm.activations([read["ids"]], sae.hookpoint)[0])[:, 5]
+    assert activations_of(read, 5) == pytest.approx(acts.tolist(), rel=1e-4)
 
 
 def test_a_job_reads_a_piece_of_a_corpus(added: Added) -> None:
