@@ -13,7 +13,6 @@ from explorer.etags import revalidated
 from explorer.excerpts import examples
 from explorer.forms.browser import filters_of
 from explorer.forms.features import AROUND, LabelForm, ShowForm
-from explorer.forms.search import OwnTextForm
 from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.keeping import current_list, keeping
 from explorer.logits import inputs, logits
@@ -92,7 +91,6 @@ def _feature_context(
         "sides": list(Side),
         "label_form": label_form or LabelForm(initial={"label": page.label.text if page.label else ""}),
         "keeping": keeping(request, slug, index),
-        "own_form": OwnTextForm(),
         "before": before,
         "after": after,
     }

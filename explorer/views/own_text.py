@@ -43,7 +43,7 @@ def feature_text_read(request: HttpRequest, slug: str, index: int, reading_id: i
     """While it is being read, a page that looks again; htmx is told when there is news."""
     job = reading_to_see(reading_id)
     page = feature_to_see(slug, index)
-    if (job.arguments["sae"], job.arguments.get("feature")) != (page.sae.pk, index):
+    if (job.arguments.get("sae"), job.arguments.get("feature")) != (page.sae.pk, index):
         raise Http404(f"Text {reading_id} was read for something else.")
     if wants_part(request) and waiting(job)["patient"]:
         return HttpResponse(status=204)
