@@ -58,7 +58,8 @@ def test_odd_names_lead_nowhere(
     cookie = cookie_of(admin)["Cookie"]
     slug = explored.sae.slug
     known = {"slug": slug, "index": "0", "chart": "logits", "side": "decoder", "sheet": "csv",
-             "other_slug": slug, "other": "1", "job_id": "1", "list_id": "1", "entry_id": "1"}  # fmt: skip
+             "other_slug": slug, "other": "1", "job_id": "1", "list_id": "1", "entry_id": "1",
+             "reading_id": "1"}  # fmt: skip
     places = sorted(set(with_places(get_resolver(), known)))
     assert len(places) > 12
     for place in places:
