@@ -27,6 +27,13 @@ def address_of(request: HttpRequest) -> str:
     return address
 
 
+def who_asks(request: HttpRequest) -> tuple[User | None, str]:
+    """The person, if they have signed in, and what limits count them by."""
+    if isinstance(request.user, User):
+        return request.user, f"person {request.user.pk}"
+    return None, f"address {household_of(request)}"
+
+
 def household_of(request: HttpRequest) -> str:
     """What limits count by where nobody has signed in: an address, or the network that one customer is given."""
     return client_key(address_of(request))
@@ -48,7 +55,10 @@ def token_to_revoke(user: Person, token_id: int) -> ApiToken:
 
 
 def sae_to_see(slug: str) -> Sae:
-    sae = library_queries.sae(slug)
+    return _there(library_queries.sae(slug), slug)
+
+
+def _there(sae: Sae | None, slug: str) -> Sae:
     if sae is None:
         raise Http404(f"There is no SAE {slug}.")
     return sae
@@ -70,9 +80,7 @@ def sae_of_feature(slug: str, index: int) -> Sae:
 
 
 def feature_to_see(slug: str, index: int) -> FeaturePage:
-    sae = library_queries.sae_to_read(slug)
-    if sae is None:
-        raise Http404(f"There is no SAE {slug}.")
+    sae = _there(library_queries.sae_to_read(slug), slug)
     page = feature_queries.feature(sae, index) if index < sae.n_latents else None
     if page is None:
         raise Http404(f"{sae.name} has no feature {index}.")

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from explorer import vocabulary
 from explorer.access import READERS, allow
 from explorer.actions import readings as reading_actions
 from explorer.forms.search import OwnTextForm
-from explorer.gates import feature_to_see, household_of, reading_to_see
+from explorer.gates import feature_to_see, reading_to_see, who_asks
 from explorer.models import Job
 from explorer.models.jobs import JobState
 from explorer.parts import HEADERS, wants_part
@@ -29,8 +27,7 @@ def feature_text(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     page, form = feature_to_see(slug, index), OwnTextForm(request.POST)
     if not form.is_valid():
         return _shown(request, page, form, None, status=422)
-    by = request.user if isinstance(request.user, User) else None
-    who = f"person {by.pk}" if by else f"address {household_of(request)}"
+    by, who = who_asks(request)
     job = reading_actions.read(page.sae, form.cleaned_data["text"], by=by, who=who, feature=index)
     return (
         _shown(request, page, form, job) if wants_part(request) else redirect("feature_text_read", slug, index, job.pk)
@@ -71,5 +68,5 @@ def _fires(page: FeaturePage, job: Job) -> dict[str, Any] | None:
     firing = [act for act in activations if act]
     label = f"Tokens and how strongly feature {page.index} fires"
     peak = page.activity.maximum if page.activity else None
-    text: SafeString = render_tokens(vocabulary.of(page.sae.lm), ids, activations, peak=peak, first=first, label=label)
+    text = render_tokens(vocabulary.of(page.sae.lm), ids, activations, peak=peak, first=first, label=label)
     return {"text": text, "n_tokens": len(ids), "n_firing": len(firing), "most": max(firing, default=0.0)}

@@ -58,6 +58,7 @@ def feature_recomputed(request: HttpRequest, slug: str, index: int, job_id: int)
 
 
 def _which(job: Job) -> Which:
+    """Those of older releases say nothing, and took the strongest."""
     return Which(job.arguments.get("examples", Which.TOP))
 
 

@@ -1,6 +1,5 @@
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -12,7 +11,7 @@ from explorer.access import READERS, allow
 from explorer.actions import jobs as job_actions
 from explorer.actions import readings as reading_actions
 from explorer.forms.search import ReadingForm, SearchForm, TextForm
-from explorer.gates import household_of, reading_to_see, sae_to_see, signed_in
+from explorer.gates import reading_to_see, sae_to_see, signed_in, who_asks
 from explorer.models import Job, Sae
 from explorer.models.access import Role
 from explorer.models.jobs import JobState
@@ -51,8 +50,7 @@ def text_read(request: HttpRequest) -> HttpResponse:
         asked = Asked("", Kind.TEXT)
         ctx = _context(SearchForm({}, saes), asked, saes, form)
         return render(request, "search/search.html", ctx, status=422)
-    by = request.user if isinstance(request.user, User) else None
-    who = f"person {by.pk}" if by else f"address {household_of(request)}"
+    by, who = who_asks(request)
     job = reading_actions.read(form.through, form.cleaned_data["text"], by=by, who=who)
     return redirect("reading", job.pk)
 

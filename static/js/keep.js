@@ -1,5 +1,5 @@
-// Keeping a feature in a list, which htmx asks for: what is under way is waited for before the page is left, what was
-// wrong is shown, and a page that the browser brings back as it was is told what is kept by now.
+// Keeping a feature in a list, which htmx asks for: what is under way is waited for before the page is left,
+// and a page that the browser brings back as it was is told what is kept by now.
 "use strict";
 
 (() => {
@@ -12,11 +12,6 @@
   keep.addEventListener("htmx:afterRequest", () => {
     waiting--;
     if (!waiting && next) location.assign(next);
-  });
-  keep.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    if (detail.xhr.status !== 422) return;
-    detail.shouldSwap = true;
-    detail.isError = false;
   });
 
   document.addEventListener("click", (event) => {

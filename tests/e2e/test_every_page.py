@@ -2,6 +2,7 @@
 tokens, lines from right to left, emoji split over tokens, words without end, names that would like to be scripts."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from django.conf import settings
@@ -91,9 +92,9 @@ def pages(sae: Sae) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible_and_within_the_window(
-    looking: Page, web: Web, odd: Sae, theme: str, broker_url: None
+    looking: Page, web: Web, odd: Sae, theme: Literal["light", "dark"], broker_url: None
 ) -> None:
-    looking.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    looking.emulate_media(color_scheme=theme)
     wrong: list[object] = []
     for address in pages(odd):
         looking.set_viewport_size({"width": 1440, "height": 6000})  # charts are drawn once they come into view
