@@ -14,9 +14,11 @@ from explorer import parts, release
 from explorer.access import role_of
 from explorer.made_pages import MadePages
 from explorer.parts import wants_part
+from explorer.turns import Turns
 
 Page = Callable[..., HttpResponse]
 made_pages = MadePages()
+turns = Turns()
 
 
 def revalidated(version: Callable[..., object]) -> Callable[[Page], Page]:
@@ -57,10 +59,19 @@ def _made(request: HttpRequest, tag: str | None, make: Callable[[], HttpResponse
     there = made_pages.get(tag)
     if there is not None:
         return there
-    response = make()
-    if response.status_code == 200 and not response.streaming and not response.cookies and not _brings_secret(request):
-        made_pages.put(tag, response)
-    return response
+    with turns.one():
+        there = made_pages.get(tag)  # it was made for another while this one waited
+        if there is not None:
+            return there
+        response = make()
+        if _may_be_kept(request, response):
+            made_pages.put(tag, response)
+        return response
+
+
+def _may_be_kept(request: HttpRequest, response: HttpResponse) -> bool:
+    whole = response.status_code == 200 and not response.streaming
+    return whole and not response.cookies and not _brings_secret(request)
 
 
 def _brings_secret(request: HttpRequest) -> bool:
