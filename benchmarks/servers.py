@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks import wrk
 from explorer.places import Places
-from explorer.supervisor import ports
+from explorer.supervisor import ports, seats
 from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import Cluster
 
@@ -59,33 +59,36 @@ def environment(places: Places, settings: str) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    command: Callable[[int, int], Sequence[str]],
+    command: Callable[..., Sequence[str]],
     log: Path,
     variables: dict[str, str],
     *,
     inherits: bool,
     processes: int,
 ) -> Iterator["Serving"]:
-    """Runs `command(port, fd)`; with `inherits` once for each process, on a socket of ours as `up` gives them."""
+    """Runs `command(port=…)`, or with `inherits` as `up` does: once for each process, on what they share."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(each) for each in ports.listen("127.0.0.1", 0, processes if inherits else 1)]
-        port = listeners[0].getsockname()[1]
-        descriptors = [each.fileno() for each in listeners]
-        if not inherits:
-            listeners[0].close()  # it was only to find a port that is free
+        listener = stack.enter_context(ports.listen("127.0.0.1", 0))
+        port, fd = listener.getsockname()[1], listener.fileno()
+        shared = stack.enter_context(seats.room(processes))
+        if inherits:
+            commands = [command(fd=fd, seats=shared, seat=seat) for seat in range(processes)]
+        else:
+            commands = [command(port=port)]
+            listener.close()  # it was only to find a port that is free
         server = Serving(port, log, processes)
         try:
-            for fd in descriptors:
+            for words in commands:
                 with log.open("ab") as output:
                     server.leaders.append(
                         subprocess.Popen(
-                            command(port, fd),
+                            words,
                             cwd=ROOT,
                             env=variables,
                             stdin=subprocess.DEVNULL,
                             stdout=output,
                             stderr=subprocess.STDOUT,
-                            pass_fds=(fd,) if inherits else (),
+                            pass_fds=(fd, shared) if inherits else (),
                             start_new_session=True,  # so that it can be ended with all its children
                             preexec_fn=dying_with_parent(signal.SIGKILL),
                         )

@@ -33,18 +33,18 @@ class Arrangement:
     name: str
     package: str
     about: str
-    command: str  # of {python}, {port}, {fd}
-    inherits: bool = False  # a listening socket for each of its processes
+    command: str  # of {python}, {port}, or {fd}, {seats}, {seat}
+    inherits: bool = False  # each of its processes the listening socket, and the count of what all have
 
-    def words(self, port: int, fd: int) -> list[str]:
-        return [word.format(python=sys.executable, port=port, fd=fd) for word in self.command.split()]
+    def words(self, **values: int) -> list[str]:
+        return [word.format(python=sys.executable, **values) for word in self.command.split()]
 
 
 CHOSEN = Arrangement(
     "web",
     "uvicorn",
     "2 × manage.py web: uvicorn, pages by Django's WSGI handler in 4 threads, streams by ASGI",
-    "{python} manage.py web --fd {fd}",
+    "{python} manage.py web --fd {fd} --seats {seats} --seat {seat}",
     inherits=True,
 )
 ALTERNATIVES = (

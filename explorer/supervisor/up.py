@@ -9,7 +9,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from django.urls import reverse
 
 from explorer.actions import demo, sign_in
 from explorer.places import Places
-from explorer.supervisor import embedded, lock, ports, static_files
+from explorer.supervisor import embedded, lock, ports, seats, static_files
 from explorer.supervisor.children import Child
 from explorer.supervisor.leash import dying_with_parent
 from explorer.supervisor.postgres import PostgresFailed
@@ -62,9 +61,8 @@ class Supervisor:
 
     def _run_alone(self) -> None:
         with contextlib.ExitStack() as stack:
-            listeners = ports.listen(settings.HOST, settings.PORT, settings.WEB_PROCESSES)
-            for listener in listeners:
-                stack.enter_context(listener)
+            listener = stack.enter_context(ports.listen(settings.HOST, settings.PORT))
+            room = stack.enter_context(seats.room(settings.WEB_PROCESSES))
             shutil.rmtree(self.places.run, ignore_errors=True)  # what a killed predecessor left
             self.places.log.mkdir(parents=True, exist_ok=True)
             try:
@@ -73,7 +71,7 @@ class Supervisor:
                 if not self.stop_asked:
                     self._prepare()
                 if not self.stop_asked:
-                    self._start_the_rest(listeners)
+                    self._start_the_rest(listener.fileno(), room)
                     self._wait_until_ready()
                 if not self.stop_asked:
                     self._greet()
@@ -104,9 +102,10 @@ class Supervisor:
             demo.start_once()
         static_files.collect()
 
-    def _start_the_rest(self, listeners: list[socket.socket]) -> None:
-        for number, listener in enumerate(listeners, start=1):
-            self._add(f"web-{number}", "web", "--fd", str(listener.fileno()), pass_fds=(listener.fileno(),))
+    def _start_the_rest(self, listener: int, room: int) -> None:
+        for seat in range(settings.WEB_PROCESSES):
+            words = ("--fd", str(listener), "--seats", str(room), "--seat", str(seat))
+            self._add(f"web-{seat + 1}", "web", *words, pass_fds=(listener, room))
         self._add("interactive", "worker", "interactive")
         self._add("batch", "worker", "batch", niceness=BATCH_NICENESS)
         for child in self._children:
