@@ -1,7 +1,7 @@
 """The pages of a process are made one after the other, as long as each takes its moment and no longer.
 
 Python runs one thread at a time. Four pages of 20 ms that are made at once are all there after 80; in turn the first is
-there after 20, and none later than before. Changing between them costs, besides: in turn it is more pages a second.
+there after 20, and none later than before.
 """
 
 import threading
