@@ -54,7 +54,15 @@ What if it were not there? Activations are replaced where they pass, here withou
 >>> changed.shape == (8, 24, lm.n_vocab), bool(changed.abs().max() > 0)
 (True, True)
 
-All of that for every latent, and more (`sae_core.evidence` says what), from one pass over the text:
+The lm writes on, as it is and with latents changed, and a random direction as a control; all in one pass:
+
+>>> up = sae_core.Intervention(sae, sae_core.Method.CLAMP, (latent,), value=8.0)
+>>> runs = [sae_core.Run(), sae_core.Run((up,)), sae_core.Run((up,), control=0)]
+>>> plan = sae_core.Plan(tokens[0, :8].tolist(), runs, max_new_tokens=5, sampling=sae_core.Sampling(temperature=0.8))
+>>> for default, steered, control in sae_core.steered(lm, plan):
+...     text = lm.tokenizer.decode([steered.id])  # as soon as it is there, with its probability and what else might be
+
+What every latent fires on, and more (`sae_core.evidence` says what), from one pass over the text:
 
 >>> parts = {"lengths": corpus.lengths, "pieces": corpus.pieces}  # what is padding, and whose the tokens are
 >>> (about,) = sae_core.collect_evidence(lm, [sae], corpus.contexts, ["evidence.safetensors"], **parts)
@@ -95,12 +103,15 @@ if TYPE_CHECKING:
     from sae_core.folding import prefix, scaled_inputs, unit_decoder
     from sae_core.formats import load_sae, save_sae
     from sae_core.geometry import encoder_decoder_cosine, mmcs, mutual_coherence
+    from sae_core.interventions import Intervention, Method, Run, Where
     from sae_core.lens import logit_lens, top_inputs, top_logits
     from sae_core.lm import Lm, load_lm
     from sae_core.masks import counted
     from sae_core.metrics import Metrics, measure
     from sae_core.sae import Sae
+    from sae_core.sampling import Sampling
     from sae_core.sparse import Sparse
+    from sae_core.steer import Plan, steered, steered_logits
     from sae_core.token_files import tokens_from_npy
     from sae_core.tokenizer import Tokenizer
     from sae_core.train import Progress, Training, train_saes
@@ -116,17 +127,23 @@ __all__ = [
     "Family",
     "FileSource",
     "Fit",
+    "Intervention",
     "Lm",
     "LmSource",
+    "Method",
     "Metrics",
     "Normalise",
+    "Plan",
     "Progress",
+    "Run",
     "Sae",
     "SaeConfig",
+    "Sampling",
     "Sparse",
     "Tokenizer",
     "TrainConfig",
     "Training",
+    "Where",
     "build_corpus",
     "check_fit",
     "collect_evidence",
@@ -147,6 +164,8 @@ __all__ = [
     "save_sae",
     "scaled_inputs",
     "shards",
+    "steered",
+    "steered_logits",
     "tokens_from_npy",
     "top_inputs",
     "top_logits",
@@ -167,12 +186,15 @@ _HOMES = {
     "folding": ("prefix", "scaled_inputs", "unit_decoder"),
     "formats": ("load_sae", "save_sae"),
     "geometry": ("encoder_decoder_cosine", "mmcs", "mutual_coherence"),
+    "interventions": ("Intervention", "Method", "Run", "Where"),
     "lens": ("logit_lens", "top_inputs", "top_logits"),
     "lm": ("Lm", "load_lm"),
     "masks": ("counted",),
     "metrics": ("Metrics", "measure"),
     "sae": ("Sae",),
+    "sampling": ("Sampling",),
     "sparse": ("Sparse",),
+    "steer": ("Plan", "steered", "steered_logits"),
     "token_files": ("tokens_from_npy",),
     "tokenizer": ("Tokenizer",),
     "train": ("Progress", "Training", "train_saes"),

@@ -101,7 +101,7 @@ class Lm:
     @torch.no_grad()
     def read(self, tokens: Tokens, hookpoints: Sequence[str]) -> dict[str, Tensor]:
         """What passes at several hookpoints, from one forward, which stops at the last of them."""
-        ids = self._checked(tokens)
+        ids = self.checked(tokens)
         return read(self.layout, hookpoints, lambda: self.hf(input_ids=ids, use_cache=False))
 
     @torch.no_grad()
@@ -111,7 +111,7 @@ class Lm:
         Each function of `replace` is given what passes at its hookpoint and returns what goes on from there; one that
         comes later in the forward sees what those before it did.
         """
-        ids = self._checked(tokens)
+        ids = self.checked(tokens)
         with self.hooked(replace) as passed:
             logits: Tensor = self.hf(input_ids=ids, use_cache=False).logits
         check_passed(replace, passed)
@@ -121,7 +121,7 @@ class Lm:
         """Every forward within, in this thread, goes on with what the functions return; see `hookpoints.hooked`."""
         return hooked(self.layout, replace)
 
-    def _checked(self, tokens: Tokens) -> Tensor:
+    def checked(self, tokens: Tokens) -> Tensor:
         ids = _whole_numbers(tokens)
         if ids.dim() != 2 or not ids.numel():
             raise BadInput(f"the tokens are of shape {tuple(ids.shape)}, expected (contexts, length), both above 0")
