@@ -62,6 +62,14 @@ The lm writes on, as it is and with latents changed, and a random direction as a
 >>> for default, steered, control in sae_core.steered(lm, plan):
 ...     text = lm.tokenizer.decode([steered.id])  # as soon as it is there, with its probability and what else might be
 
+And what is it for? Every token is read once more without it, from its hookpoint on:
+
+>>> found = sae_core.ablation(lm, sae, [latent], tokens)
+>>> bool((found.kl[found.activation > 0] > 0).all())
+True
+>>> costs = found.loss[:, :-1][found.activation[:, :-1] > 0]  # of the next token, where it fires
+>>> mean, n, low, high = sae_core.effect(costs.tolist())
+
 What every latent fires on, and more (`sae_core.evidence` says what), from one pass over the text:
 
 >>> parts = {"lengths": corpus.lengths, "pieces": corpus.pieces}  # what is padding, and whose the tokens are
@@ -93,6 +101,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sae_core.ablate import Ablation, ablation, effect
     from sae_core.array_files import ArrayFile
     from sae_core.collect import CollectConfig, collect_evidence, collect_part, finish, shards
     from sae_core.config import Family, Normalise, SaeConfig
@@ -119,6 +128,7 @@ if TYPE_CHECKING:
     from sae_core.training.sources import FileSource, LmSource
 
 __all__ = [
+    "Ablation",
     "ArrayFile",
     "BadInput",
     "CollectConfig",
@@ -144,11 +154,13 @@ __all__ = [
     "TrainConfig",
     "Training",
     "Where",
+    "ablation",
     "build_corpus",
     "check_fit",
     "collect_evidence",
     "collect_part",
     "counted",
+    "effect",
     "encoder_decoder_cosine",
     "finish",
     "load_lm",
@@ -176,6 +188,7 @@ __all__ = [
 
 # Where each is defined. Imported when first asked for: transformers takes seconds, and an SAE alone does not need it.
 _HOMES = {
+    "ablate": ("Ablation", "ablation", "effect"),
     "array_files": ("ArrayFile",),
     "collect": ("CollectConfig", "collect_evidence", "collect_part", "finish", "shards"),
     "config": ("Family", "Normalise", "SaeConfig"),
