@@ -6,12 +6,13 @@ from django.http import Http404, HttpRequest
 
 from explorer.access import Person, may_change_job, may_change_sae, may_remove_list, may_see_list, role_of
 from explorer.front.forwarded import client_key
-from explorer.models import ApiToken, FeatureList, Job, ListEntry, Sae
+from explorer.models import ApiToken, FeatureList, Job, ListEntry, Sae, Steering
 from explorer.queries import access as access_queries
 from explorer.queries import features as feature_queries
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 from explorer.queries import lists as list_queries
+from explorer.queries import steerings as steering_queries
 from explorer.queries.features import FeaturePage
 
 
@@ -129,6 +130,14 @@ def reading_to_see(reading_id: int) -> Job:
     if job is None or job.kind != "read_text":
         raise Http404(f"There is no text {reading_id}.")
     return job
+
+
+def steering_to_see(key: str) -> Steering:
+    """Whoever may read here may see one whose address they were given."""
+    found = steering_queries.steering(key)
+    if found is None:
+        raise Http404(f"There is no steering {key}.")
+    return found
 
 
 def job_to_change(user: Person, job_id: int) -> Job:

@@ -207,6 +207,21 @@ TEXT_TOKENS = env.integer("EXPLORER_TEXT_TOKENS", 256, "most tokens of such a te
 TEXT_RATE = env.integer(
     "EXPLORER_TEXT_RATE", 30, "texts a minute that one account or address may have read", least=1, most=100_000
 )
+STEER_TOKENS = env.integer(
+    "EXPLORER_STEER_TOKENS",
+    64,
+    "most new tokens of a steered text; four times that for researchers",
+    least=1,
+    most=1_024,
+)
+STEER_RUNS = env.integer(
+    "EXPLORER_STEER_RUNS", 8, "most texts of one steering, of a sweep for instance", least=1, most=64
+)
+STEER_RATE = env.integer(
+    "EXPLORER_STEER_RATE", 2_000, "steered tokens a minute for one account or address; ten times that for researchers",
+    least=1, most=10_000_000,
+)  # fmt: skip
+STEER_QUEUE = env.integer("EXPLORER_STEER_QUEUE", 20, "most steerings that wait for a worker", least=1, most=10_000)
 API_RATE = env.integer(
     "EXPLORER_API_RATE", 600, "API requests a minute that one account or address may make", least=1, most=1_000_000
 )

@@ -40,17 +40,22 @@ class NotPossible(Exception):
 
 
 def start(
-    kind: str, arguments: dict[str, Any] | None = None, *, by: User | None = None, after: timedelta = AT_ONCE
+    kind: str,
+    arguments: dict[str, Any] | None = None,
+    *,
+    by: User | None = None,
+    after: timedelta = AT_ONCE,
+    watched: bool = True,
 ) -> Job:
     """Inserts the row and rings once it is committed. A lost ring is made good by the sweeper, who rings for what is
-    to start later, too."""
+    to start later, too. Of a kind that ends when nobody looks, one that is not `watched` goes on."""
     known = kinds.get(kind)
     job = Job.objects.create(
         kind=kind,
         queue=known.queue,
         arguments=arguments or {},
         created_by=by,
-        watched_until=Now() + WATCH_OPENING if known.watched else None,
+        watched_until=Now() + WATCH_OPENING if known.watched and watched else None,
         not_before=Now() + after,
     )
     if not after:

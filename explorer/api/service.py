@@ -13,8 +13,9 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import features, jobs, labels, lists, me, saes, search
+from explorer.api import features, jobs, labels, lists, me, saes, search, steerings
 from explorer.problems import MEDIA_TYPE, problem
+from explorer.steering import Wrong
 
 ABOUT = """\
 Reads what the pages show and does what they do, by the same rights.
@@ -89,6 +90,7 @@ service.add_router("/saes", features.router)
 service.add_router("/saes", labels.router)
 service.add_router("/lists", lists.router)
 service.add_router("/search", search.router)
+service.add_router("/steerings", steerings.router)
 
 
 @service.exception_handler(AuthenticationError)
@@ -119,6 +121,12 @@ def too_many(request: HttpRequest, exception: TooMany) -> HttpResponse:
     answer = problem(HTTPStatus.TOO_MANY_REQUESTS, f"Try again in {seconds} s.")
     answer["Retry-After"] = str(seconds)
     return answer
+
+
+@service.exception_handler(Wrong)
+def wrong(request: HttpRequest, exception: Wrong) -> HttpResponse:
+    errors = [{"where": ["body", "asked", *exception.where], "message": exception.message}]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, PROBLEMS["422"], errors)
 
 
 @service.exception_handler(HttpError)

@@ -12,6 +12,7 @@ from explorer.models.features import (
 )
 from explorer.models.jobs import Job
 from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
+from explorer.models.steering import Steering
 
 __all__ = [
     "Account",
@@ -33,5 +34,6 @@ __all__ = [
     "ListEntry",
     "Sae",
     "SignInLink",
+    "Steering",
     "TokenIndex",
 ]

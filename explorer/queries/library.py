@@ -39,6 +39,10 @@ def lms() -> QuerySet[LanguageModel]:
     return LanguageModel.objects.annotate(n_saes=Count("saes")).order_by("name")
 
 
+def lm_by_fingerprint(fingerprint: str) -> LanguageModel | None:
+    return LanguageModel.objects.filter(fingerprint=fingerprint).first()
+
+
 def corpora() -> QuerySet[Corpus]:
     return Corpus.objects.order_by("name")
 

@@ -43,14 +43,20 @@ def _ids(arguments: dict[str, Any], row: Sae, lm: Lm, sae: CoreSae) -> tuple[lis
     if lm.tokenizer is None:
         raise Refused(f"{row.lm.name} came without a tokenizer, so it reads no text.")
     ids = lm.tokenizer.encode(arguments["text"])
-    begins, bos = _begins(row, sae), lm.bos_id if lm.tokenizer.bos_id is None else lm.tokenizer.bos_id
-    lead = [bos] if begins and bos is not None else []
+    lead = lead_of(row, sae, lm)
     most = min(settings.TEXT_TOKENS, (lm.max_length or settings.TEXT_TOKENS) - len(lead))
     if len(ids) > most:
         raise Refused(f"The text is {len(ids):,} tokens long; at most {most:,} are read at a time. Take a part of it.")
     if not ids:
         raise Refused("There is no token in the text.")
     return lead + ids, len(lead)
+
+
+def lead_of(row: Sae | None, sae: CoreSae | None, lm: Lm) -> list[int]:
+    """What stands before a text: a beginning-of-text token where the SAE is used to one."""
+    bos = lm.bos_id if lm.tokenizer is None or lm.tokenizer.bos_id is None else lm.tokenizer.bos_id
+    begins = row is None or sae is None or _begins(row, sae)
+    return [bos] if begins and bos is not None else []
 
 
 def _begins(row: Sae, sae: CoreSae) -> bool:

@@ -1,0 +1,172 @@
+"""A job that writes with features changed: what sae_core writes, told as it comes, kept whole."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from django.contrib.auth.models import AnonymousUser
+
+from explorer import steering
+from explorer.actions import steerings
+from explorer.models import Sae, Steering
+from explorer.models.jobs import JobState
+from explorer.queries import library
+from explorer.queries import steerings as queries
+from explorer.steering import Asked, Change, Method, Sampling, Text, Unit, Where
+from explorer.work.opening import lm_of, sae_of
+from sae_core import interventions
+from sae_core.interventions import Intervention, Run
+from sae_core.sampling import Sampling as CoreSampling
+from sae_core.steer import Plan, steered
+from tests.work.added import Added, add, give
+from tests.work.running import run, work_off
+
+PROMPT = "Good text"
+SWEEP = (Text(0, 1), Text(1, 1), Text(2, 1), Text(-1, 2), Text(1, 1, control=7))
+
+
+@pytest.fixture
+def sae(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Sae:
+    added: Added = add(give(tmp_path_factory.mktemp("given"), contexts=12, n_latents=37), "late")
+    assert run("collect", added.arguments()).state == JobState.DONE
+    found = library.sae(added.saes[0].slug)
+    assert found
+    return found
+
+
+def changed(sae: Sae, index: int, method: Method = Method.ADD, **options: Any) -> Change:
+    settings: dict[str, Any] = {"strength": 2.0, "unit": Unit.P99, "where": Where.EVERYWHERE} | options
+    return steering.change(0, sae, index, method, activity=queries.activity(sae, index), **settings)
+
+
+def asked(sae: Sae, *changes: Change, **options: Any) -> Asked:
+    settings: dict[str, Any] = {"prompt": PROMPT, "chat": False, "texts": SWEEP, "new_tokens": 10}
+    settings["sampling"] = Sampling(temperature=0)
+    return Asked(lm=sae.lm.fingerprint, changes=changes, **settings | options)
+
+
+def done(what: Asked) -> Steering:
+    row = steerings.start(what, by=AnonymousUser(), who="a test", watched=False)
+    assert row.job
+    work_off(row.job)
+    row.refresh_from_db()
+    assert row.job.state == JobState.DONE, row.job.error
+    return row
+
+
+def test_the_words_are_those_of_sae_core() -> None:
+    for ours, theirs in ((Method, interventions.Method), (Where, interventions.Where)):
+        assert [each.value for each in ours] == [each.value for each in theirs]
+
+
+def test_it_writes_what_sae_core_writes(sae: Sae) -> None:
+    """Every method at once, in units of its feature, as often as the texts say."""
+    changes = (
+        changed(sae, 5),
+        changed(sae, 8, Method.CLAMP, unit=Unit.MAXIMUM, strength=0.5, where=Where.GENERATED),
+        changed(sae, 9, Method.SCALE, strength=3.0, where=Where.PROMPT),
+        changed(sae, 11, Method.ABLATE, strength=0.0),
+        changed(sae, 12, Method.PROJECT, strength=0.0),
+    )
+    row = done(asked(sae, *changes))
+    assert row.result
+    lm = lm_of(sae.lm)
+    core = sae_of(sae, lm)
+    p99, maximum = queries.activity(sae, 5).p99, queries.activity(sae, 8).maximum  # type: ignore[union-attr]
+    runs, greedy = [], CoreSampling(temperature=0)
+    for text in SWEEP:
+        of_times = (
+            Intervention(core, interventions.Method.ADD, (5,), 2 * p99 * text.times),
+            Intervention(
+                core, interventions.Method.CLAMP, (8,), maximum / 2 * text.times, interventions.Where.GENERATED
+            ),
+            Intervention(core, interventions.Method.SCALE, (9,), 1 + 2 * text.times, interventions.Where.PROMPT),
+            Intervention(core, interventions.Method.ABLATE, (11,)),
+            Intervention(core, interventions.Method.PROJECT, (12,)),
+        )
+        runs.append(Run(of_times if text.times else (), text.seed, text.control))
+    expected = list(steered(lm, Plan(row.result["prompt"], runs, 10, greedy)))
+    for number, text in enumerate(row.result["texts"]):
+        column = [step[number] for step in expected]
+        assert text["ids"] == [each.id for each in column if each]
+        assert text["p"] == pytest.approx([each.p for each in column if each], rel=1e-3)
+        assert text["ended"] == (None in column)
+    assert len({tuple(text["ids"]) for text in row.result["texts"]}) > 2
+
+
+def test_all_but_some(sae: Sae) -> None:
+    row = done(asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)), texts=(Text(1, 0),)))
+    assert row.result
+    lm = lm_of(sae.lm)
+    kept = Intervention(sae_of(sae, lm), interventions.Method.KEEP, (5, 6))
+    expected = steered(lm, Plan(row.result["prompt"], [Run((kept,))], 10, CoreSampling(temperature=0)))
+    assert row.result["texts"][0]["ids"] == [each.id for (each,) in expected if each]
+
+
+def test_it_is_told_as_it_comes(sae: Sae) -> None:
+    row = done(asked(sae, changed(sae, 5), new_tokens=16, sampling=Sampling(temperature=1.5)))
+    assert row.job
+    assert row.result
+    lines = [json.loads(line) for line in row.job.text.splitlines()]
+    tokenizer = lm_of(sae.lm).tokenizer
+    assert tokenizer
+    for number, text in enumerate(row.result["texts"]):
+        heard = "".join(line[number] for line in lines if line[number] is not None)
+        whole = tokenizer.text_and_spans(text["ids"]).text.decode(errors="replace")
+        assert whole.startswith(heard)
+        assert len(whole) - len(heard) <= 1, "a character whose other half never came"
+    assert (row.job.done, row.job.unit) == (16, "tokens")
+
+
+def test_what_the_lm_as_it_is_makes_of_it(sae: Sae) -> None:
+    row = done(asked(sae, changed(sae, 5), changed(sae, 8, strength=0.0)))
+    assert row.result
+    lm = lm_of(sae.lm)
+    for text in row.result["texts"]:
+        ids = row.result["prompt"] + text["ids"]
+        log_p = lm.logits([ids])[0].log_softmax(-1)[len(row.result["prompt"]) - 1 : -1]
+        expected = [-float(log_p[place, each]) for place, each in enumerate(text["ids"])]
+        assert text["losses"] == pytest.approx(expected, abs=1e-3)
+        acts = sae_of(sae, lm).encode(lm.activations([ids], sae.hookpoint)[0])
+        for index in (5, 8):
+            found = torch.tensor(text["activations"][f"{sae.slug}:{index}"])
+            masked = torch.tensor([token in lm.mask_ids for token in ids])
+            torch.testing.assert_close(found, torch.where(masked, 0, acts[:, index]), rtol=1e-3, atol=1e-4)
+
+
+def test_it_says_all_that_it_takes_to_write_it_again(sae: Sae) -> None:
+    row = done(asked(sae, changed(sae, 5), sampling=Sampling(temperature=1.2, top_p=0.9)))
+    again = done(Asked.from_json(row.asked))
+    assert again.key != row.key
+    assert again.asked == row.asked
+    assert again.result == row.result
+    assert row.asked["changes"][0]["fingerprint"] == sae.fingerprint
+
+
+Breaking = Callable[[Sae, Asked], Asked]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda sae, it: Asked.from_json(it.to_json() | {"lm": "0" * 64}), "The language model has been removed."),
+        (lambda sae, it: Asked.from_json(it.to_json() | {"prompt": "word " * 40}), "takes at most 32"),
+        (lambda sae, it: Asked.from_json(it.to_json() | {"chat": True}), "has no template for chats"),
+        (
+            lambda sae, it: Asked.from_json(
+                it.to_json() | {"changes": [it.to_json()["changes"][0] | {"fingerprint": "another"}]}
+            ),
+            "has been removed, or is another by now",
+        ),
+    ],
+)
+def test_what_a_worker_refuses(sae: Sae, spoil: Breaking, says: str) -> None:
+    row = steerings.start(spoil(sae, asked(sae, changed(sae, 5))), by=AnonymousUser(), who="a test", watched=False)
+    assert row.job
+    work_off(row.job)
+    row.refresh_from_db()
+    assert (row.job.state, row.job.failures) == (JobState.FAILED, 1)
+    assert says in row.job.error
+    assert row.result is None
