@@ -13,7 +13,7 @@ from pytest_django import Settings
 from explorer import artifacts
 from explorer.actions import api_tokens, lists, sign_in
 from explorer.actions.accounts import set_role
-from explorer.models import Job
+from explorer.models import Job, Steering
 from explorer.models.access import Role, Scope
 from tests.explored import Explored, explored, read  # noqa: F401  two of them fixtures
 
@@ -197,6 +197,10 @@ api:search_features     GET     401    422    422    422    422    422
 api:search_features     POST    405    405    405    405    405    405
 api:read_text           GET     405    405    405    405    405    405
 api:read_text           POST    401    401    422    422    422    422
+api:steer               GET     405    405    405    405    405    405
+api:steer               POST    401    401    422    422    422    422
+api:get_steering        GET     401    200    200    200    200    200
+api:get_steering        POST    405    405    405    405    405    405
 api:get_job             GET     401    401    200    200    200    200
 api:get_job             POST    405    405    405    405    405    405
 api:cancel_job          GET     405    405    405    405    405    405
@@ -256,6 +260,7 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
         "reading_id": Job.objects.create(kind="read_text", queue="interactive", created_by=other).pk,
+        "key": Steering.objects.create(key="theirs", asked={}, who="another", created_by=other).key,
         "sha256": artifacts.put(ContentFile(b"content"), name="file.bin").sha256,
         "person_id": other.pk,
         "token_id": token.pk,
