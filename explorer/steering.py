@@ -81,6 +81,9 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
+USUAL = Sampling()
+
+
 @dataclass(frozen=True)
 class Asked:
     lm: str  # the fingerprint of its weights

@@ -23,6 +23,7 @@ from explorer.views import (
     saes,
     search,
     sign_in,
+    steer,
     vectors,
 )
 
@@ -82,6 +83,7 @@ urlpatterns = [
         own_text.feature_text_read,
         name="feature_text_read",
     ),
+    path("saes/<slug:slug>/features/<row:index>/steer/", steer.feature_steer, name="feature_steer"),
     path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
     path(
         "saes/<slug:slug>/features/<row:index>/beside/<slug:other_slug>/<row:other>/",
@@ -105,6 +107,9 @@ urlpatterns = [
     path("search/text/", search.text_read, name="text_read"),
     path("search/text/<row:reading_id>/", search.reading, name="reading"),
     path("search/prepare/<slug:slug>/", search.search_prepare, name="search_prepare"),
+    path("steer/", steer.steer, name="steer"),
+    path("steer/<token:key>/", steer.steering, name="steering"),
+    path("steer/<token:key>/again/", steer.steering_again, name="steering_again"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),
     path("jobs/<row:job_id>/", jobs.job, name="job"),

@@ -56,6 +56,14 @@ feature_text            GET     in     405    405    405    405    405
 feature_text            POST    in     422    422    422    422    422
 feature_text_read       GET     in     404    404    404    404    404
 feature_text_read       POST    in     405    405    405    405    405
+feature_steer           GET     in     405    405    405    405    405
+feature_steer           POST    in     422    422    422    422    422
+steer                   GET     in     200    200    200    200    200
+steer                   POST    in     422    422    422    422    422
+steering                GET     in     200    200    200    200    200
+steering                POST    in     405    405    405    405    405
+steering_again          GET     in     405    405    405    405    405
+steering_again          POST    in     302    302    302    302    302
 feature_beside_choice   GET     in     200    200    200    200    200
 feature_beside_choice   POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405
@@ -210,6 +218,14 @@ api:retry_job           POST    401    401    403    403    403    409
 """
 
 
+ASKED = {
+    "lm": "0" * 64, "prompt": "a", "chat": False, "texts": [{"times": 0, "seed": 0, "control": None}], "sampling": {},
+    "new_tokens": 9,
+    "changes": [{"sae": "gone", "fingerprint": "", "index": 0, "method": "add", "strength": 1, "unit": "raw",
+                 "value": 1, "where": "everywhere"}],
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Cell:
     address: str
@@ -260,7 +276,7 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
         "reading_id": Job.objects.create(kind="read_text", queue="interactive", created_by=other).pk,
-        "key": Steering.objects.create(key="theirs", asked={}, who="another", created_by=other).key,
+        "key": Steering.objects.create(key="theirs", asked=ASKED, who="another", created_by=other).key,
         "sha256": artifacts.put(ContentFile(b"content"), name="file.bin").sha256,
         "person_id": other.pk,
         "token_id": token.pk,

@@ -11,12 +11,12 @@ from explorer.access import READERS
 from explorer.actions import steerings as actions
 from explorer.api.auth import CallerRequest, needs
 from explorer.gates import sae_to_see, steering_to_see
-from explorer.models import Sae, Steering
+from explorer.models import Steering
 from explorer.models.access import Role, Scope
 from explorer.models.jobs import JobState
 from explorer.plain import plain
 from explorer.queries import steerings as queries
-from explorer.steering import Asked, Method, Unit, Where, Wrong
+from explorer.steering import Asked, Method, Unit, Where
 
 router = Router(tags=["steerings"])
 
@@ -111,24 +111,16 @@ def get_steering(request: CallerRequest, key: Key) -> Any:
 
 
 def _asked(given: SteeringIn) -> Asked:
-    saes: dict[str, Sae] = {each.sae: sae_to_see(each.sae) for each in given.changes}
-    (first, *_), lms = given.changes, {slug: sae.lm.fingerprint for slug, sae in saes.items()}
-    for at, each in enumerate(given.changes):
-        if lms[each.sae] != lms[first.sae]:
-            names = f"{saes[each.sae].lm.name}, and {first.sae} to {saes[first.sae].lm.name}"
-            raise Wrong(("changes", at, "sae"), f"{each.sae} belongs to {names}. Take features of one language model.")
-    changes = [
-        steering.change(
-            at, saes[each.sae], each.index, each.method, each.strength, each.unit, each.where,
-            queries.activity(saes[each.sae], each.index),
-        )
-        for at, each in enumerate(given.changes)
-    ]  # fmt: skip
+    saes = {each.sae: sae_to_see(each.sae) for each in given.changes}
+    wanted = [
+        queries.Wanted(saes[each.sae], each.index, each.method, each.strength, each.unit, each.where)
+        for each in given.changes
+    ]
     return Asked(
-        lm=lms[first.sae],
+        lm=wanted[0].sae.lm.fingerprint,
         prompt=plain(given.prompt),
         chat=given.chat,
-        changes=tuple(changes),
+        changes=queries.changes(wanted),
         texts=tuple(steering.Text(each.times, each.seed, each.control) for each in given.texts),
         sampling=steering.Sampling(**given.sampling.dict()),
         new_tokens=given.new_tokens,

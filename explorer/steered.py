@@ -1,0 +1,146 @@
+"""What was written while features were changed (work/steering.py), as a page shows it: texts side by side, as bright as
+a feature fires, and what is to be said against them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.safestring import SafeString
+
+from explorer.numbers import percent, significant
+from explorer.steering import Asked, Change, Method, Text, Unit, Where
+from explorer.tokens import Vocabulary, render
+
+REPEATS = 0.4  # of its stretches of four tokens, from which on a text is said to repeat itself
+UNLIKELY = 8.0  # times the perplexity of the text as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: str
+    plain: bool  # nothing is changed
+    text: SafeString | None = None  # None: not written yet
+    n_tokens: int = 0
+    perplexity: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A feature whose activation colours the texts."""
+
+    key: str
+    sae: str
+    index: int
+    chosen: bool
+
+
+def title(text: Text, texts: Sequence[Text]) -> str:
+    if text.control is not None:
+        named = "A random direction"
+    elif not text.times:
+        named = "As it is"
+    else:
+        named = "Steered" if text.times == 1 else f"{significant(text.times)} × as strongly"
+    return f"{named}, seed {text.seed}" if len({each.seed for each in texts}) > 1 else named
+
+
+def watched(asked: Asked, key: str) -> list[Watched]:
+    found = {f"{each.sae}:{each.index}": each for each in asked.changes}
+    chosen = key if key in found else next(iter(found))
+    return [Watched(name, each.sae, each.index, name == chosen) for name, each in found.items()]
+
+
+def columns(asked: Asked, result: dict[str, Any] | None, words: Vocabulary, key: str) -> list[Column]:
+    titles = [title(each, asked.texts) for each in asked.texts]
+    if result is None:
+        return [Column(name, not text.times) for name, text in zip(titles, asked.texts, strict=True)]
+    n_prompt, written = len(result["prompt"]), result["texts"]
+    acts = [each["activations"][key][n_prompt:] for each in written]
+    peak = max((act for each in acts for act in each), default=0.0)
+    plain = {each["seed"]: each["perplexity"] for each in written if not each["times"]}
+    return [
+        Column(
+            name,
+            not each["times"],
+            render(words, each["ids"], own, peak=peak or None, first=n_prompt, label=name) if each["ids"] else None,
+            len(each["ids"]),
+            each["perplexity"],
+            tuple(_warnings(each, plain.get(each["seed"]))),
+        )
+        for name, each, own in zip(titles, written, acts, strict=True)
+    ]
+
+
+def _warnings(text: dict[str, Any], as_it_is: float | None) -> list[str]:
+    found = []
+    if text["repetition"] >= REPEATS:
+        found.append(f"It repeats itself: {percent(text['repetition'])} of its stretches of four tokens came before.")
+    if text["times"] and as_it_is and text["perplexity"] and text["perplexity"] > UNLIKELY * as_it_is:
+        times = significant(text["perplexity"] / as_it_is)
+        found.append(f"Unlike what the lm writes: its perplexity is {times} times that of the text as it is.")
+    return found
+
+
+def told(change: Change) -> str:
+    """What becomes of a feature, in words."""
+    unit = {Unit.P99: " × its 99th percentile", Unit.MAXIMUM: " × its maximum", Unit.RAW: ""}[change.unit]
+    much = f"{significant(change.strength)}{unit}"
+    how = {
+        Method.ADD: f"{much} is added to",
+        Method.CLAMP: f"clamped to {much}",
+        Method.SCALE: f"multiplied by {much}",
+        Method.ABLATE: "ablated",
+        Method.KEEP: "kept, all others ablated",
+        Method.PROJECT: "its direction projected out",
+    }[change.method].removesuffix(" to")
+    where = {Where.EVERYWHERE: "", Where.PROMPT: " in the prompt", Where.GENERATED: " in what is written"}[change.where]
+    return how + where
+
+
+def alternatives(result: dict[str, Any] | None, words: Vocabulary) -> list[list[list[Any]]]:
+    """Of every text and token: its own probability, and the likeliest tokens with theirs."""
+
+    def named(others: list[list[Any]]) -> list[list[Any]]:
+        tokens = words.text([token for token, _ in others])
+        return [[token, p] for token, (_, p) in zip(tokens, others, strict=True)]
+
+    return [
+        [[p, named(others)] for p, others in zip(each["p"], each["alternatives"], strict=True)]
+        for each in (result or {"texts": []})["texts"]
+    ]
+
+
+def program(asked: Asked, result: dict[str, Any]) -> str:
+    """The same by sae_core, for whoever has the files."""
+    slugs = sorted({each.sae for each in asked.changes})
+    lines = ["import sae_core", "from sae_core import Intervention, Method, Plan, Run, Sampling, Where", ""]
+    lines.append('lm = sae_core.load_lm("…")  # its weights have the fingerprint')
+    lines.append(f"#    {asked.lm}")
+    lines += [f"saes = {{{', '.join(f'{slug!r}: sae_core.load_sae({slug!r})' for slug in slugs)}}}", ""]
+    lines += ["def changed(times):", "    if not times:", "        return ()", "    return ("]
+    kept: dict[tuple[str, str], list[int]] = {}
+    for each in asked.changes:
+        if each.method is Method.KEEP:
+            kept.setdefault((each.sae, each.where), []).append(each.index)
+            continue
+        value = ""
+        if each.method in (Method.ADD, Method.CLAMP):
+            value = f", {each.value!r} * times"
+        elif each.method is Method.SCALE:
+            value = f", 1 + ({each.value!r} - 1) * times"
+        lines.append(_intervention(each.sae, each.method, (each.index,), value, each.where))
+    lines += [_intervention(slug, Method.KEEP, tuple(ids), "", where) for (slug, where), ids in kept.items()]
+    lines += ["    )", "", f"prompt = {result['prompt']!r}"]
+    runs = ", ".join(f"({each.times!r}, {each.seed!r}, {each.control!r})" for each in asked.texts)
+    lines.append(f"texts = [{runs}]  # times, seed, control")
+    lines.append("runs = [Run(changed(times), seed, control) for times, seed, control in texts]")
+    lines.append(f"sampling = {asked.sampling!r}")
+    lines.append(f"for tokens in sae_core.steered(lm, Plan(prompt, runs, {asked.new_tokens}, sampling)):")
+    lines.append("    print([token and lm.tokenizer.decode([token.id]) for token in tokens])")
+    return "\n".join(lines) + "\n"
+
+
+def _intervention(slug: str, method: Method, indices: tuple[int, ...], value: str, where: str) -> str:
+    held = "" if where == Where.EVERYWHERE else f", where=Where.{where.upper()}"
+    return f"        Intervention(saes[{slug!r}], Method.{method.upper()}, {indices!r}{value}{held}),"

@@ -1,0 +1,118 @@
+"""Steering: what is asked, and what was written."""
+
+from typing import Any
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from explorer import steered, vocabulary
+from explorer.access import READERS, allow, may_change_job
+from explorer.actions import steerings
+from explorer.forms.steering import Playground, PromptForm, asked
+from explorer.gates import feature_to_see, steering_to_see, who_asks
+from explorer.models import Sae, Steering
+from explorer.queries import library
+from explorer.queries import steerings as queries
+from explorer.queries.steerings import Wanted
+from explorer.steering import Asked, Method, Unit, Where, Wrong
+
+STRENGTH = 1.0  # of the 99th percentile: on a feature's page, where nothing is chosen
+
+
+@allow(READERS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def steer(request: HttpRequest) -> HttpResponse:
+    saes = library.saes()
+    if request.method != "POST":
+        return _playground(request, Playground(saes, before=_before(request, saes)), saes)
+    playground = Playground(saes, request.POST)
+    made = _start(request, playground)
+    return redirect("steering", made.key) if made else _playground(request, playground, saes, status=422)
+
+
+@allow(READERS)
+@require_POST
+def feature_steer(request: HttpRequest, slug: str, index: int) -> HttpResponse:
+    """From a feature's page, with nothing but a prompt."""
+    page, form = feature_to_see(slug, index), PromptForm(request.POST)
+    if form.is_valid():
+        wanted = [Wanted(page.sae, index, Method.ADD, STRENGTH, Unit.P99, Where.EVERYWHERE)]
+        try:
+            what = asked(page.sae, form.cleaned_data["prompt"], queries.changes(wanted), form.cleaned_data["texts"])
+            _, who = who_asks(request)
+            return redirect("steering", steerings.start(what, by=request.user, who=who, watched=True).key)
+        except Wrong as wrong:
+            form.add_error("prompt", wrong.message)
+    ctx = {"page": page, "sae": page.sae, "steer_form": form}
+    return render(request, "steer/prompt.html", ctx, status=422)
+
+
+@allow(READERS)
+@require_safe
+def steering(request: HttpRequest, key: str) -> HttpResponse:
+    row = steering_to_see(key)
+    what = Asked.from_json(row.asked)
+    sae = library.sae(what.changes[0].sae)
+    watched = steered.watched(what, request.GET.get("feature", ""))
+    chosen = next(each for each in watched if each.chosen)
+    words = vocabulary.of(sae.lm) if sae else None
+    ctx: dict[str, Any] = {
+        "steering": row,
+        "job": row.job,
+        "asked": what,
+        "changes": [(each, steered.told(each)) for each in what.changes],
+        "watched": watched,
+        "chosen": chosen,
+        "columns": steered.columns(what, row.result, words, chosen.key) if words else [],
+        "alternatives": steered.alternatives(row.result, words) if words else [],
+        "program": steered.program(what, row.result) if row.result else "",
+        "may_change": row.job is not None and may_change_job(request.user, row.job),
+    }
+    return render(request, "steer/steering.html", ctx)
+
+
+@allow(READERS)
+@require_POST
+def steering_again(request: HttpRequest, key: str) -> HttpResponse:
+    """Another with an address of its own; what was written stays as it is."""
+    what, (_, who) = Asked.from_json(steering_to_see(key).asked), who_asks(request)
+    try:
+        return redirect("steering", steerings.start(what, by=request.user, who=who, watched=True).key)
+    except Wrong as wrong:  # it was a researcher's, who may ask for more
+        raise BadRequest(wrong.message) from wrong
+
+
+def _start(request: HttpRequest, playground: Playground) -> Steering | None:
+    what = playground.asked()
+    if what is None:
+        return None
+    _, who = who_asks(request)
+    try:
+        return steerings.start(what, by=request.user, who=who, watched=True)
+    except Wrong as wrong:
+        playground.blame(wrong)
+        return None
+
+
+def _before(request: HttpRequest, saes: list[Sae]) -> Asked | None:
+    """What the form begins with: an earlier steering, or features that are named as sae/index."""
+    if key := request.GET.get("from"):
+        return Asked.from_json(steering_to_see(key).asked)
+    by_slug = {each.slug: each for each in saes}
+    named = [each.partition("/") for each in request.GET.getlist("feature")[:16]]
+    wanted = [
+        Wanted(by_slug[slug], int(index), Method.ADD, STRENGTH, Unit.P99, Where.EVERYWHERE)
+        for slug, _, index in named
+        if slug in by_slug and index.isascii() and index.isdecimal() and len(index) < 10
+    ]
+    try:
+        return asked(wanted[0].sae, "", queries.changes(wanted), "pair") if wanted else None
+    except Wrong:
+        return None
+
+
+def _playground(request: HttpRequest, playground: Playground, saes: list[Sae], status: int = 200) -> HttpResponse:
+    ctx = {"form": playground.form, "changes": playground.changes, "saes": saes}
+    return render(request, "steer/steer.html", ctx, status=status)

@@ -1,0 +1,49 @@
+// Texts that are being written: the job's text, a line of JSON for each step, shared out over the columns. And on a
+// token's card (tokens.js), its probability and what else might have come.
+"use strict";
+
+(() => {
+  function share(whole) {
+    const columns = [];
+    for (const line of whole.split("\n").slice(0, -1)) { // what has no end yet is not whole
+      JSON.parse(line).forEach((piece, at) => (columns[at] = (columns[at] ?? "") + (piece ?? "")));
+    }
+    columns.forEach((text, at) => {
+      const written = document.querySelector(`[data-written="${at}"]`);
+      if (written.textContent !== text) written.textContent = text;
+    });
+  }
+
+  function watch() {
+    const output = document.querySelector(".steered [data-text]");
+    if (!output) return;
+    const tell = () => share(output.textContent);
+    new MutationObserver(tell).observe(output, { childList: true });
+    tell();
+  }
+
+  const percent = (p) => `${Number((100 * p).toPrecision(3))} %`;
+
+  function add(list, name, value) {
+    const [term, told] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    told.textContent = value;
+    list.append(term, told);
+  }
+
+  document.addEventListener("token", ({ target, detail }) => {
+    const written = target.closest("[data-written]");
+    const all = document.getElementById("alternatives");
+    if (!written || !all) return;
+    const first = Number(target.closest(".tokens").dataset.first);
+    const [p, others] = JSON.parse(all.textContent)[written.dataset.written][detail.position - first];
+    const list = detail.card.querySelector("dl");
+    add(list, "probability", percent(p));
+    for (const [token, q] of others) add(list, `“${token}”`, percent(q));
+  });
+
+  watch();
+  // jobs.js puts a new panel in the place of the old one when the state changes.
+  const streams = document.querySelector("[data-streams]");
+  if (streams) new MutationObserver(watch).observe(streams, { childList: true });
+})();
