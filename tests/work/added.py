@@ -50,9 +50,9 @@ class Added:
         return {"saes": [sae.pk for sae in self.saes], "corpus": self.corpus.pk} | more
 
 
-def give(folder: Path, *, contexts: int, n_latents: int) -> Given:
+def give(folder: Path, *, contexts: int, n_latents: int, **of_lm: Any) -> Given:
     """Two SAEs of one lm, at hookpoints of their own, and so many contexts of ids; a document every 40 tokens."""
-    lm = small_lm(folder / "lm")
+    lm = small_lm(folder / "lm", **of_lm)
     late = small_sae(n_latents)
     early = small_sae(n_latents, seed=1)
     save_sae(late, folder / "late")

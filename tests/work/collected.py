@@ -31,12 +31,12 @@ class Collected:
     collection: Collection
 
 
-def small_lm(folder: Path) -> Lm:
+def small_lm(folder: Path, **changes: Any) -> Lm:
     """Of GPT-2's class, with a tokenizer whose characters are split over tokens; saved in `folder`, as anybody saves
-    one."""
+    one. `changes` are of its config."""
     tokenizer = made(gpt2_like(), folder, bos_token=END, eos_token=END)
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
-    hf = small_lms.new_lm("gpt2", vocab_size=tokenizer.n_vocab, **ids)
+    hf = small_lms.new_lm("gpt2", vocab_size=tokenizer.n_vocab, **ids | changes)
     hf.save_pretrained(folder)
     return Lm(hf, tokenizer, folder.name)
 
