@@ -140,6 +140,19 @@ def steering_to_see(key: str) -> Steering:
     return found
 
 
+def may_cancel_steering(request: HttpRequest, found: Steering) -> bool:
+    """Whoever asked for it, whom limits tell apart also where they have not signed in; or an administrator."""
+    _, who = who_asks(request)
+    return found.who == who or (found.job is not None and may_change_job(request.user, found.job))
+
+
+def steering_to_cancel(request: HttpRequest, key: str) -> Steering:
+    found = steering_to_see(key)
+    if not may_cancel_steering(request, found):
+        raise PermissionDenied("Only whoever asked for it, or an administrator, may cancel it.")
+    return found
+
+
 def job_to_change(user: Person, job_id: int) -> Job:
     job = job_to_see(job_id)
     if not may_change_job(user, job):

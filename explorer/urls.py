@@ -109,6 +109,7 @@ urlpatterns = [
     path("search/prepare/<slug:slug>/", search.search_prepare, name="search_prepare"),
     path("steer/", steer.steer, name="steer"),
     path("steer/<token:key>/", steer.steering, name="steering"),
+    path("steer/<token:key>/cancel/", steer.steering_cancel, name="steering_cancel"),
     path("steer/<token:key>/again/", steer.steering_again, name="steering_again"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/diagnose/", jobs.diagnose, name="diagnose"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sae_core.attached import Attached
-from sae_core.config import Family
+from sae_core.config import Family, Normalise
 from sae_core.errors import BadInput
 from sae_core.hookpoints import Replace
 from sae_core.interventions import PHASES, Intervention, Method, Run, saes_of
@@ -17,6 +17,10 @@ from sae_core.sae import Sae
 
 # A latent of these is told from its own column of the encoder.
 BY_COLUMN = {Family.RELU, Family.JUMPRELU, Family.RANDOM, Family.GATED, Family.BATCHTOPK, Family.MATRYOSHKA}
+
+
+# Places in PHASES: of each token, (length), or one for all, as when a text is written token by token.
+Phases = Tensor | int
 
 
 class Changes:
@@ -32,7 +36,7 @@ class Changes:
         self._lm = lm
         self._passed: dict[str, Tensor] = {}
         self._counts = torch.ones(0, dtype=torch.bool)  # (runs, length)
-        self._phases = torch.ones(0, dtype=torch.int64)  # (length) places in PHASES
+        self._phases: Phases = 0
         self._at: dict[str, _Place] = {}
         for sae in saes_of(runs):
             attached = Attached(lm, sae)
@@ -46,8 +50,11 @@ class Changes:
     def at(self, tokens: Tensor, n_prompt: int, start: int = 0) -> None:
         """The next forward is of these tokens; `start` came before them, of which the first `n_prompt` are the prompt.
         # (runs, length)"""
-        places = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-        self._phases = (places >= n_prompt).long()
+        stop = start + tokens.shape[1]
+        if start >= n_prompt or stop <= n_prompt:
+            self._phases = int(start >= n_prompt)
+        else:
+            self._phases = (torch.arange(start, stop, device=tokens.device) >= n_prompt).long()
         self._counts = counted(tokens, self._lm.mask_ids)
 
     def _at_hookpoint(self, name: str) -> Replace:
@@ -66,6 +73,7 @@ class _Place:
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs, self._saes = runs, list[_OfSae]()
         self._touched = torch.zeros(len(PHASES), len(runs), dtype=torch.bool)
+        self._touches = [False] * len(PHASES)  # by any run
         self._controls: Tensor | None = None  # (runs, 1, d_out), zeros where a run is none
         self._bases: dict[tuple[int, int], Tensor] = {}  # (d_out, k) orthonormal, by phase and run
 
@@ -77,7 +85,7 @@ class _Place:
             for number, run in enumerate(self._runs):
                 ours = [each for each in run.interventions if each.sae is sae and each.holds_in(when)]
                 if ours:
-                    self._touched[phase, number] = True
+                    self._touched[phase, number] = self._touches[phase] = True
                 self._project([each for each in ours if each.method == Method.PROJECT], phase, number)
         if self._controls is None and any(run.control is not None for run in self._runs):
             self._controls = torch.stack([_direction(run.control, sae) for run in self._runs])[:, None]
@@ -89,22 +97,27 @@ class _Place:
         if interventions:
             self._bases[phase, number] = torch.linalg.qr(torch.cat(rows).T).Q
 
-    def changed(self, y: Tensor, passed: Mapping[str, Tensor], phases: Tensor, counts: Tensor) -> Tensor:
-        touched = self._touched[phases].T & counts  # (runs, length)
-        if not touched.any():
+    def changed(self, y: Tensor, passed: Mapping[str, Tensor], phases: Phases, counts: Tensor) -> Tensor:
+        if isinstance(phases, int) and not self._touches[phases]:
             return y
+        touched = _of(phases, self._touched) & counts  # (runs, length)
         wide = _wide(y)  # (runs, length, d_out)
         new = wide
         for each in self._saes:
             new = new + each.delta(passed[each.sae.hookpoint], phases)
         for (phase, number), basis in self._bases.items():
-            here = phases == phase
+            here = torch.full(y.shape[1:2], phases == phase) if isinstance(phases, int) else phases == phase
             new = new.clone() if new is wide else new
             new[number, here] -= (new[number, here] @ basis.to(new.dtype)) @ basis.T.to(new.dtype)
         if self._controls is not None:
             along = wide + (new - wide).norm(dim=-1, keepdim=True) * self._controls
             new = torch.where(self._controls.any(-1, keepdim=True), along, new)
         return torch.where(touched[..., None], new.to(y.dtype), y)
+
+
+def _of(phases: Phases, by_phase: Tensor) -> Tensor:
+    """(phases, runs, …) -> (runs, length or 1, …)"""
+    return by_phase[phases][:, None] if isinstance(phases, int) else by_phase[phases].transpose(0, 1)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -155,17 +168,17 @@ class _OfSae:
         self._directions = sae.W_dec[self._latents]  # (m, d_out)
         self._reader = _columns(sae, self._latents) if self._less is not None else None
 
-    def delta(self, activation: Tensor, phases: Tensor) -> Tensor:
+    def delta(self, activation: Tensor, phases: Phases) -> Tensor:
         """s·(f′ − f)·W_dec  # (runs, length, d_in) -> (runs, length, d_out)"""
         x = self._attached.seen(activation)
-        change = self._constant[phases].transpose(0, 1)  # (runs, length, m)
+        change = _of(phases, self._constant)  # (runs, length, m)
         if self._reader is not None and self._less is not None:
-            change = change + self._less[phases].transpose(0, 1) * self._named(x)
+            change = change + _of(phases, self._less) * self._named(x)
         delta = change @ self._directions
         if self._dropped is not None:
-            others = torch.where(self._dropped[phases].transpose(0, 1), self._encoded(self.sae, x), 0)
+            others = torch.where(_of(phases, self._dropped), self._encoded(self.sae, x), 0)
             delta = delta - others @ self.sae.W_dec
-        if self.sae.config.undo_normalise:
+        if self.sae.config.normalise != Normalise.NONE and self.sae.config.undo_normalise:
             delta = delta * self.sae.normalised(x).scale
         return delta
 

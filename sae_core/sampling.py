@@ -44,14 +44,16 @@ class Sampler:
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._greedy = sampling.temperature == 0
 
-    def next(self, ids: Tensor, logits: Tensor) -> Tensor:
-        """(runs, length) of what is there, (runs, n_vocab) -> (runs)"""
-        scores = self._processors(ids, logits.float()) if len(self._processors) else logits.float()
+    def next(self, ids: Tensor, logits: Tensor, p: Tensor) -> Tensor:
+        """`p` are the probabilities that the logits give.
+        # (runs, length) of what is there, (runs, n_vocab), (runs, n_vocab) -> (runs)"""
+        if len(self._processors):
+            logits = self._processors(ids, logits.float())
+            p = logits if self._greedy else logits.softmax(-1)
         if self._greedy:
-            return scores.argmax(-1)
+            return logits.argmax(-1)
         drawn = [
-            torch.multinomial(each, 1, generator=generator)
-            for each, generator in zip(scores.softmax(-1), self._generators, strict=True)
+            torch.multinomial(each, 1, generator=generator) for each, generator in zip(p, self._generators, strict=True)
         ]
         return torch.cat(drawn)
 

@@ -64,6 +64,8 @@ steering                GET     in     200    200    200    200    200
 steering                POST    in     405    405    405    405    405
 steering_again          GET     in     405    405    405    405    405
 steering_again          POST    in     302    302    302    302    302
+steering_cancel         GET     in     405    405    405    405    405
+steering_cancel         POST    in     403    403    403    403    302
 feature_beside_choice   GET     in     200    200    200    200    200
 feature_beside_choice   POST    in     405    405    405    405    405
 feature_label           GET     in     in     403    405    405    405
@@ -272,11 +274,12 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         chart = "logits" if "index" in _converters(request.node.callspec.params["cell"].address) else "density"
         of_sae = {"slug": found.sae.slug, "index": 0, "chart": chart, "side": "decoder"}
         of_sae |= {"other_slug": found.sae.slug, "other": 1}
+    steer = Job.objects.create(kind="steer", queue="interactive", created_by=other)
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
         "job_id": Job.objects.create(kind="diagnose", queue="interactive", created_by=other).pk,
         "reading_id": Job.objects.create(kind="read_text", queue="interactive", created_by=other).pk,
-        "key": Steering.objects.create(key="theirs", asked=ASKED, who="another", created_by=other).key,
+        "key": Steering.objects.create(key="theirs", asked=ASKED, who="another", created_by=other, job=steer).key,
         "sha256": artifacts.put(ContentFile(b"content"), name="file.bin").sha256,
         "person_id": other.pk,
         "token_id": token.pk,

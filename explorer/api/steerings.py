@@ -104,7 +104,7 @@ def steer(request: CallerRequest, asked: SteeringIn) -> Any:
     return Status(202, made)
 
 
-@router.get("/{key}", response=SteeringOut, summary="A steering", **needs(READERS, Scope.READ))
+@router.get("/{token:key}", response=SteeringOut, summary="A steering", **needs(READERS, Scope.READ))
 def get_steering(request: CallerRequest, key: Key) -> Any:
     """By its key, for everybody who may read here; it never changes once it is done."""
     return steering_to_see(key)

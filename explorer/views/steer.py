@@ -1,5 +1,6 @@
 """Steering: what is asked, and what was written."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import BadRequest
@@ -8,10 +9,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from explorer import steered, vocabulary
-from explorer.access import READERS, allow, may_change_job
-from explorer.actions import steerings
+from explorer.access import READERS, allow
+from explorer.actions import jobs, steerings
+from explorer.actions.jobs import NotPossible
 from explorer.forms.steering import Playground, PromptForm, asked
-from explorer.gates import feature_to_see, steering_to_see, who_asks
+from explorer.gates import feature_to_see, may_cancel_steering, steering_to_cancel, steering_to_see, who_asks
 from explorer.models import Sae, Steering
 from explorer.queries import library
 from explorer.queries import steerings as queries
@@ -68,7 +70,7 @@ def steering(request: HttpRequest, key: str) -> HttpResponse:
         "columns": steered.columns(what, row.result, words, chosen.key) if words else [],
         "alternatives": steered.alternatives(row.result, words) if words else [],
         "program": steered.program(what, row.result) if row.result else "",
-        "may_change": row.job is not None and may_change_job(request.user, row.job),
+        "may_cancel": row.job is not None and row.job.cancellable and may_cancel_steering(request, row),
     }
     return render(request, "steer/steering.html", ctx)
 
@@ -82,6 +84,16 @@ def steering_again(request: HttpRequest, key: str) -> HttpResponse:
         return redirect("steering", steerings.start(what, by=request.user, who=who, watched=True).key)
     except Wrong as wrong:  # it was a researcher's, who may ask for more
         raise BadRequest(wrong.message) from wrong
+
+
+@allow(READERS)
+@require_POST
+def steering_cancel(request: HttpRequest, key: str) -> HttpResponse:
+    row = steering_to_cancel(request, key)
+    with suppress(NotPossible):  # it has come to its end meanwhile
+        if row.job:
+            jobs.cancel(row.job.pk)
+    return redirect("steering", key)
 
 
 def _start(request: HttpRequest, playground: Playground) -> Steering | None:

@@ -151,7 +151,7 @@ def test_nobody_who_has_not_signed_in(client: Client, explored: Explored) -> Non
 
 def test_there_is_none_of_that_key(steering: Client, explored: Explored) -> None:
     assert steering.get(f"{ADDRESS}/none-such").status_code == 404
-    assert steering.get(f"{ADDRESS}/{'x' * 17}").status_code == 422
+    assert steering.get(f"{ADDRESS}/{'x' * 17}").status_code in (404, 422)
 
 
 @pytest.mark.django_db(transaction=True)

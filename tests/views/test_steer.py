@@ -210,12 +210,19 @@ def test_alternatives_have_names(looking: Client, explored: Explored) -> None:
 
 def test_somebody_elses_can_be_seen_and_not_cancelled(looking: Client, explored: Explored, admin: User) -> None:
     address = post(looking, explored, {"index": "5"}).headers["Location"]
-    assert "Cancel</button>" in looking.get(address).content.decode()
+    cancel = f'action="{address}cancel/"'
+    assert cancel in looking.get(address).content.decode()
     other = Client()
     other.force_login(User.objects.create_user("other"))
     page = other.get(address).content.decode()
-    assert "Cancel</button>" not in page
+    assert cancel not in page
     assert "Once upon" in page
+    assert other.post(f"{address}cancel/").status_code == 403
+    assert Job.objects.get().state == JobState.QUEUED
+    for _ in range(2):  # once more is no harm
+        assert looking.post(f"{address}cancel/").headers["Location"] == address
+        assert Job.objects.get().state == JobState.CANCELLED
+    assert "It was cancelled. Run it again to have it whole." in looking.get(address).content.decode()
 
 
 def test_visitors_steer_where_reading_is_open(client: Client, explored: Explored, settings: Settings) -> None:
@@ -225,10 +232,14 @@ def test_visitors_steer_where_reading_is_open(client: Client, explored: Explored
     address = post(client, explored, {"index": "5"}).headers["Location"]
     row = Steering.objects.get()
     assert (row.created_by, row.who) == (None, "address 127.0.0.1")
-    assert client.get(address).status_code == 200
+    page = client.get(address).content.decode()
+    assert f'action="{address}cancel/"' in page
+    assert Client(REMOTE_ADDR="192.0.2.7").post(f"{address}cancel/").status_code == 403
     over = post(client, explored, {"index": "5"})
     assert (over.status_code, over.headers["Retry-After"]) == (429, "2")
     assert Steering.objects.count() == 1
+    assert client.post(f"{address}cancel/").headers["Location"] == address
+    assert Job.objects.get().state == JobState.CANCELLED
 
 
 def test_what_anybody_writes_stays_text(looking: Client, explored: Explored) -> None:
