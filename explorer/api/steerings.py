@@ -39,7 +39,7 @@ class ChangeIn(Strict):
     where: Where = Where.EVERYWHERE
 
 
-class TextIn(Strict):
+class SteeredText(Strict):
     """One of those that are written."""
 
     times: Annotated[float, Field(ge=-10, le=10, description="So many times the strength; 0 changes nothing")] = 1.0
@@ -62,7 +62,7 @@ class SteeringIn(Strict):
     prompt: Annotated[str, Field(max_length=1_000_000)]
     chat: Annotated[bool, Field(description="By the template of the tokenizer")] = False
     changes: Annotated[list[ChangeIn], Field(min_length=1, max_length=16)]
-    texts: Annotated[list[TextIn], Field(description="All in one pass")] = [TextIn(times=0), TextIn()]
+    texts: Annotated[list[SteeredText], Field(description="All in one pass")] = [SteeredText(times=0), SteeredText()]
     sampling: SamplingIn = SamplingIn()
     new_tokens: int = 48
 
