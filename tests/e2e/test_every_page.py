@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from explorer import artifacts, vocabulary
 from explorer.actions import labels, lists
-from explorer.models import Activity, FeatureList, Sae
+from explorer.models import Activity, FeatureList, Job, Sae, Steering
 from explorer.work.loading import load_collection, load_corpus
 from sae_core import build_corpus, collect_evidence
 from sae_core.lm import Lm
@@ -87,7 +87,30 @@ def pages(sae: Sae) -> list[str]:
         f"{of_sae}features/{silent}/", f"{feature}beside/", f"{feature}beside/{sae.slug}/{second}/",
         "/lists/", f"/lists/{FeatureList.objects.get().pk}/", search, f"{search}&kind=labels&q=label",
         f"{search}&kind=tokens&q=return", f"{search}&kind=labels&q=nothing",
+        f"/steer/?feature={sae.slug}/{first}&feature={sae.slug}/{second}", *steered(sae, first),
     ]  # fmt: skip
+
+
+def steered(sae: Sae, index: int) -> list[str]:
+    """One that waits, one that failed, one that is done and has written what is odd."""
+    key = f"{sae.slug}:{index}"
+    told = {"sae": sae.slug, "fingerprint": "", "index": index, "method": "add", "strength": 2.0, "unit": "p99"}
+    texts = [{"times": times, "seed": 0, "control": None} for times in (0, 1)]
+    asked = {
+        "lm": "0" * 64, "prompt": f"{SCRIPT} {'w' * 400}\n{LINES[0]}", "chat": False, "texts": texts, "sampling": {},
+        "new_tokens": 64, "changes": [told | {"value": 1.0, "where": "everywhere"}],
+    }  # fmt: skip
+    ids = list(range(3, 200))
+    written = {
+        "ids": ids, "p": [0.5] * len(ids), "losses": [], "alternatives": [[[each, 0.5]] for each in ids],
+        "perplexity": 2.0, "repetition": 0.9, "ended": False, "activations": {key: [0.0, *[1.5] * len(ids)]},
+    }  # fmt: skip
+    made = []
+    for state, result in (("queued", None), ("failed", None), ("done", {"prompt": [0], "first": 0})):
+        job = Job.objects.create(kind="steer", queue="interactive", state=state, error=f"{SCRIPT} {'w' * 300}")
+        whole = result and result | {"texts": [text | written for text in texts]}
+        made.append(Steering.objects.create(key=f"odd-{job.pk}", asked=asked, who="", job=job, result=whole))
+    return [f"/steer/{each.key}/" for each in made]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
