@@ -48,6 +48,7 @@ register(
     Kind("read_text", "Read a text", Queue.INTERACTIVE, "explorer.work.reading_text.run"),
     Kind("unembedding", "Write down what logits are read with", Queue.INTERACTIVE, "explorer.work.unembedding.run"),
     Kind("recompute", "Compute a feature again", Queue.INTERACTIVE, "explorer.work.recompute.run"),
+    Kind("ablate", "Ablate a feature", Queue.INTERACTIVE, "explorer.work.ablation.run"),
     Kind("steer", "Steer", Queue.INTERACTIVE, "explorer.work.steering.run", watched=True),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

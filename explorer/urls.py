@@ -4,6 +4,7 @@ from django.urls.converters import IntConverter, StringConverter
 from explorer.api import guide
 from explorer.sheets import MEDIA_TYPES
 from explorer.views import (
+    ablate,
     account,
     adding,
     artifacts,
@@ -83,6 +84,8 @@ urlpatterns = [
         own_text.feature_text_read,
         name="feature_text_read",
     ),
+    path("saes/<slug:slug>/features/<row:index>/ablate/", ablate.feature_ablate, name="feature_ablate"),
+    path("saes/<slug:slug>/features/<row:index>/ablate/<row:job_id>/", ablate.feature_ablated, name="feature_ablated"),
     path("saes/<slug:slug>/features/<row:index>/steer/", steer.feature_steer, name="feature_steer"),
     path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
     path(

@@ -56,6 +56,10 @@ feature_text            GET     in     405    405    405    405    405
 feature_text            POST    in     422    422    422    422    422
 feature_text_read       GET     in     404    404    404    404    404
 feature_text_read       POST    in     405    405    405    405    405
+feature_ablate          GET     in     in     405    405    405    405
+feature_ablate          POST    in     in     302    302    302    302
+feature_ablated         GET     in     in     404    404    404    404
+feature_ablated         POST    in     in     405    405    405    405
 feature_steer           GET     in     405    405    405    405    405
 feature_steer           POST    in     422    422    422    422    422
 steer                   GET     in     200    200    200    200    200

@@ -32,7 +32,7 @@ FORMULAS = {
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
-    page = _page(attempt.arguments)
+    page = page_of(attempt.arguments)
     assert page.collection is not None
     assert page.examples is not None
     with refusing():
@@ -52,13 +52,12 @@ def run(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _page(arguments: dict[str, Any]) -> FeaturePage:
+def page_of(arguments: dict[str, Any]) -> FeaturePage:
+    """As it was when somebody asked."""
     sae = library.sae(arguments["sae"])
     page = feature_queries.feature(sae, arguments["index"]) if sae else None
     if page is None or page.collection is None or page.collection.pk != arguments["collection"]:
-        raise Refused(
-            "What was to be computed again has been removed, or read anew. Look at the feature, and ask again."
-        )
+        raise Refused("What this was asked about has been removed, or read anew. Look at the feature, and ask again.")
     return page
 
 
