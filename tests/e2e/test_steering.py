@@ -144,3 +144,16 @@ def test_two_at_once_both_see_their_texts_grow(
     for page in (signed_in, other):
         expect(page.locator(".written .tokens")).to_have_count(2, timeout=60_000)
     other.context.close()
+
+
+def test_what_a_feature_does_is_found_in_one_click(
+    signed_in: Page, web: Web, workers: Workers, feature: str, broker_url: None
+) -> None:
+    workers.start("interactive")
+    signed_in.goto(f"{web.address}{feature}")
+    signed_in.get_by_role("button", name="Ablate it in its examples").click()
+    table = signed_in.get_by_role("region", name="With and without it")
+    expect(table).to_be_visible(timeout=60_000)
+    expect(signed_in.get_by_text("95 % interval")).to_be_visible()
+    assert table.locator(".tokens").count() > 0
+    assert serious(signed_in) == []
