@@ -122,6 +122,12 @@ def count(asked: Asked) -> int:
     filters = replace(asked.filters, descending=False)
     if filters.lasting:
         return _counted(Asked(asked.sae, asked.collection, replace(filters, sort=Sort.INDEX)))
+    return _counted_now(Asked(asked.sae, asked.collection, filters), asked.sae.edition)
+
+
+@lru_cache(KEPT)
+def _counted_now(asked: Asked, edition: int) -> int:
+    """Of what people say too, as long as nobody says anything else: the edition rises with it."""
     return _ordered(asked, False).order_by().count()
 
 
