@@ -66,7 +66,7 @@ def test_its_traceback_is_shown() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nonsense"], "no kind of job is called 'nonsense'; there are collect, collect_part, demo, diagnose"),
+        (["nonsense"], "no kind of job is called 'nonsense'; there are ablate, collect, collect_part, demo"),
         (["999999"], "There is no job 999999."),
         (["test_count", "--arguments", "{"], "--arguments: Expecting"),
         (["test_count", "--arguments", "[]"], "--arguments: a JSON object is wanted"),

@@ -17,7 +17,11 @@ from explorer.models.jobs import JobState
 from tests.processes import Web
 
 # Every operation is asked some hundred times.
-pytestmark = [pytest.mark.parametrize("broker_url", ["files"], indirect=True), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("broker_url", ["files"], indirect=True),
+    pytest.mark.timeout(400),
+]
 
 
 ALL = ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]

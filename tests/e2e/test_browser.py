@@ -15,7 +15,11 @@ from tests.explored import SILENT, Explored, explored, read
 from tests.processes import Web
 
 __all__ = ["explored", "read"]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("broker_url", ["files"], indirect=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("broker_url", ["files"], indirect=True),
+]
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.supervised import Up, gone
 
+pytestmark = pytest.mark.slow
+
 DIAGNOSE = "Check this installation"
 
 

@@ -13,7 +13,7 @@ from explorer.models import Job
 from tests.conftest import cookie_of
 from tests.processes import Postgres, Web, Workers
 
-pytestmark = pytest.mark.parametrize("broker_url", ["files"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("broker_url", ["files"], indirect=True)]
 
 WORDS = 150
 WHOLE = "".join(f"😀{number} " for number in range(WORDS))

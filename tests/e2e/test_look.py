@@ -11,6 +11,8 @@ from tests.e2e.axe import serious
 from tests.supervised import Up
 from tests.tls_proxy import TlsProxy
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = {"desktop": 1440, "phone": 390}
 
 

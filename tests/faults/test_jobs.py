@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from django.contrib.auth.models import User
 
 from explorer import doorbell
@@ -13,6 +14,8 @@ from explorer.actions import jobs
 from explorer.models import Job
 from explorer.models.jobs import JobState
 from tests.processes import ROOT, Workers, environment, until
+
+pytestmark = pytest.mark.slow
 
 
 def state(job: Job) -> str:

@@ -16,6 +16,8 @@ from tests.conftest import cookie_of
 from tests.faults.test_jobs import ended, lines
 from tests.processes import Stream, Web, Workers, until
 
+pytestmark = pytest.mark.slow
+
 
 def words(n: int, word: str = "w") -> str:
     return "".join(f"{word}{number} " for number in range(n))

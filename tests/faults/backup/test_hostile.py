@@ -6,8 +6,12 @@ import os
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.faults.backup.archives import flipped, hostile, rewritten
 from tests.faults.backup.installs import Filled, Install, another_database, contents, listing, manifest_of
+
+pytestmark = pytest.mark.slow
 
 # All in one process: each refusal alone takes milliseconds, starting Python does not.
 RESTORE_EACH = """

@@ -8,6 +8,8 @@ import pytest
 
 from tests.faults.backup.installs import BIG, Filled, Install, another_database, contents, listing
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_to_back_up(fresh: Install, folder: Path) -> None:
     refused = fresh.refuse("backup", folder / "backup.tar")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from explorer import partitions
 from tests.faults.backup.installs import (
@@ -23,6 +24,8 @@ from tests.faults.backup.installs import (
     mode,
     next_numbers,
 )
+
+pytestmark = pytest.mark.slow
 
 ARTIFACTS = 2 + 6 + 1  # the job's and the big one, a corpus's files, evidence
 

@@ -14,6 +14,8 @@ from explorer.supervisor import embedded
 from tests.faults.backup.installs import Filled, Install
 from tests.processes import ROOT, until
 
+pytestmark = pytest.mark.slow
+
 
 def has_a_cluster(install: Install) -> bool:
     """And is about to start it."""

@@ -25,6 +25,8 @@ from sae_core.training.config import CHECKPOINT, TRAINED, Precision, TrainConfig
 from tests.sae_core import small_lms, small_tokenizers
 from tests.sae_core.lettered import lines
 
+pytestmark = pytest.mark.slow
+
 X, Y = "blocks.1.hook_mlp_in_normed", "blocks.1.hook_mlp_out"
 HOOKPOINT, CENTRE = "blocks.1.hook_resid_post", "ln_final.hook_normalized"
 N_VOCAB, BOS = 400, 0
