@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import mmap
 import resource
 import signal
 import socket
@@ -24,11 +25,19 @@ class Several:
 
     def __init__(self, folder: Path, count: int) -> None:
         self._held = ExitStack()
+        self._clients: list[http.client.HTTPConnection] = []
         self._listener = self._held.enter_context(ports.listen("127.0.0.1", 0))
         self._room = self._held.enter_context(seats.room(count))
+        self._counts = memoryview(mmap.mmap(self._room, 0)).cast("I")
         self.port = self._listener.getsockname()[1]
         self.processes = [self._start(folder / f"web-{seat}.log", seat) for seat in range(count)]
         until(lambda: {self.connect()[1] for _ in range(8)} == {each.popen.pid for each in self.processes})
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
 
     def _start(self, log: Path, seat: int) -> Process:
         shared = (self._listener.fileno(), self._room)
@@ -39,7 +48,12 @@ class Several:
         """A connection that stays open, and the process that has it."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         client.request("GET", "/healthz")
+        self._clients.append(client)  # or it would be closed with the last that knows of it
         return client, json.loads(client.getresponse().read())["pid"]
+
+    def until_told(self, counts: list[int]) -> None:
+        """Connections that end are counted from time to time."""
+        until(lambda: sorted(self._counts) == sorted(counts))
 
     def close(self) -> None:
         for process in self.processes:
@@ -55,7 +69,7 @@ def two(transactional_db: None, tmp_path: Path) -> Iterator[Several]:
 
 
 def test_whoever_has_the_fewest_connections_takes_the_next(two: Several) -> None:
-    time.sleep(0.3)  # those of the start are over, and were told of
+    two.until_told([0, 0])  # those of the start are over
     held = [two.connect() for _ in range(20)]
     shares = Counter(process for _, process in held)
     assert max(shares.values()) <= 12, shares
@@ -64,7 +78,7 @@ def test_whoever_has_the_fewest_connections_takes_the_next(two: Several) -> None
     for client, process in held:
         if process == emptied:
             client.close()
-    time.sleep(0.3)
+    two.until_told([0, len(held) - shares[emptied]])
     again = Counter(two.connect()[1] for _ in range(8))
     assert again[emptied] >= 7, again
 
@@ -72,7 +86,7 @@ def test_whoever_has_the_fewest_connections_takes_the_next(two: Several) -> None
 def test_a_burst_is_shared_out(two: Several) -> None:
     shares = []
     for _ in range(4):
-        time.sleep(0.3)
+        two.until_told([0, 0])
         clients = [http.client.HTTPConnection("127.0.0.1", two.port, timeout=20) for _ in range(16)]
         for client in clients:
             client.connect()

@@ -13,18 +13,21 @@ from explorer.turns import Turns
 
 
 def test_one_after_the_other() -> None:
-    turns, inside, most = Turns(patience=10), [0], [0]
+    turns, inside, let_go = Turns(patience=20), threading.Semaphore(0), threading.Semaphore(0)
 
-    def take(_: int) -> None:
+    def take() -> None:
         with turns.one():
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-            time.sleep(0.01)
-            inside[0] -= 1
+            inside.release()
+            let_go.acquire(timeout=20)
 
-    with ThreadPoolExecutor(6) as threads:
-        list(threads.map(take, range(12)))
-    assert most == [1]
+    with ThreadPoolExecutor(4) as threads:
+        taking = [threads.submit(take) for _ in range(4)]
+        for _ in taking:
+            assert inside.acquire(timeout=20)
+            assert not inside.acquire(timeout=0.05), "another is in as well"
+            let_go.release()
+        for each in taking:
+            each.result()
 
 
 def test_nobody_waits_long_for_one_that_is_stuck() -> None:
@@ -57,12 +60,15 @@ def test_nobody_waits_long_for_one_that_is_stuck() -> None:
 
 
 def test_a_page_that_two_wait_for_is_made_once(rf: RequestFactory) -> None:
-    made = []
+    made, asked = [], threading.Barrier(2, timeout=20)
 
-    @revalidated(lambda request: "as it is")
+    def version(request: HttpRequest) -> str:
+        asked.wait()  # both want it before either has it
+        return "as it is"
+
+    @revalidated(version)
     def view(request: HttpRequest) -> HttpResponse:
         made.append(threading.get_ident())
-        time.sleep(0.05)
         return HttpResponse(f"made {len(made)} times")
 
     def ask(_: int) -> bytes:

@@ -43,6 +43,11 @@ def made(family: Family = Family.JUMPRELU, **changes: Any) -> Sae:
     return random_saes.make(family, **{"hookpoint": "blocks.1.hook_resid_post"} | settings).double()
 
 
+def keep(seen: list[Tensor], x: Tensor) -> Tensor:
+    seen.append(x)
+    return x
+
+
 def changed_latents(method: Method, f: Tensor, latents: tuple[int, ...], value: float) -> Tensor:
     new = f.clone()
     for each in range(f.shape[-1]):
@@ -207,7 +212,7 @@ def test_beginnings_of_text_are_left_alone() -> None:
     """No SAE has learnt from them."""
     lm, text = Lm(exact_lm("llama")), torch.cat([torch.tensor([1]), TEXT])
     seen: list[Tensor] = []
-    with lm.hooked({"blocks.2.hook_resid_pre": lambda x: seen.append(x) or x}):  # type: ignore[func-returns-value]
+    with lm.hooked({"blocks.2.hook_resid_pre": functools.partial(keep, seen)}):
         lm.logits(text[None])
         steered_logits(lm, text, [Run((one(Method.CLAMP),))], N_PROMPT)
     (clean,), (changed,) = seen
@@ -254,7 +259,7 @@ def test_a_control_changes_as_much_in_one_direction(method: Method) -> None:
     lm, intervention = Lm(exact_lm("llama")), one(method)
     seen: list[Tensor] = []
     runs = [Run(), Run((intervention,)), Run((intervention,), control=3), Run((intervention,), control=4)]
-    with lm.hooked({"blocks.2.hook_resid_pre": lambda x: seen.append(x) or x}):  # type: ignore[func-returns-value]
+    with lm.hooked({"blocks.2.hook_resid_pre": functools.partial(keep, seen)}):
         steered_logits(lm, TEXT, runs, N_PROMPT)
     clean, steered, third, fourth = seen[0]
     norm = (steered - clean).norm(dim=-1)

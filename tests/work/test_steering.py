@@ -74,13 +74,15 @@ def test_it_writes_what_sae_core_writes(sae: Sae) -> None:
     assert row.result
     lm = lm_of(sae.lm)
     core = sae_of(sae, lm)
-    p99, maximum = queries.activity(sae, 5).p99, queries.activity(sae, 8).maximum  # type: ignore[union-attr]
+    fifth, eighth = queries.activity(sae, 5), queries.activity(sae, 8)
+    assert fifth
+    assert eighth
     runs, greedy = [], CoreSampling(temperature=0)
     for text in SWEEP:
         of_times = (
-            Intervention(core, interventions.Method.ADD, (5,), 2 * p99 * text.times),
+            Intervention(core, interventions.Method.ADD, (5,), 2 * fifth.p99 * text.times),
             Intervention(
-                core, interventions.Method.CLAMP, (8,), maximum / 2 * text.times, interventions.Where.GENERATED
+                core, interventions.Method.CLAMP, (8,), eighth.maximum / 2 * text.times, interventions.Where.GENERATED
             ),
             Intervention(core, interventions.Method.SCALE, (9,), 1 + 2 * text.times, interventions.Where.PROMPT),
             Intervention(core, interventions.Method.ABLATE, (11,)),
