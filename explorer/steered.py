@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from explorer.numbers import percent, significant
-from explorer.steering import Asked, Change, Method, Text, Unit, Where
+from explorer.steering import IN_UNITS, Asked, Change, Group, Method, Text, Unit, Where, grouped
 from explorer.tokens import Vocabulary, render
 
 REPEATS = 0.4  # of its stretches of four tokens, from which on a text is said to repeat itself
@@ -87,13 +87,13 @@ def told(change: Change) -> str:
     unit = {Unit.P99: " × its 99th percentile", Unit.MAXIMUM: " × its maximum", Unit.RAW: ""}[change.unit]
     much = f"{significant(change.strength)}{unit}"
     how = {
-        Method.ADD: f"{much} is added to",
+        Method.ADD: f"{much} is added",
         Method.CLAMP: f"clamped to {much}",
         Method.SCALE: f"multiplied by {much}",
         Method.ABLATE: "ablated",
         Method.KEEP: "kept, all others ablated",
         Method.PROJECT: "its direction projected out",
-    }[change.method].removesuffix(" to")
+    }[change.method]
     where = {Where.EVERYWHERE: "", Where.PROMPT: " in the prompt", Where.GENERATED: " in what is written"}[change.where]
     return how + where
 
@@ -119,18 +119,7 @@ def program(asked: Asked, result: dict[str, Any]) -> str:
     lines.append(f"#    {asked.lm}")
     lines += [f"saes = {{{', '.join(f'{slug!r}: sae_core.load_sae({slug!r})' for slug in slugs)}}}", ""]
     lines += ["def changed(times):", "    if not times:", "        return ()", "    return ("]
-    kept: dict[tuple[str, str], list[int]] = {}
-    for each in asked.changes:
-        if each.method is Method.KEEP:
-            kept.setdefault((each.sae, each.where), []).append(each.index)
-            continue
-        value = ""
-        if each.method in (Method.ADD, Method.CLAMP):
-            value = f", {each.value!r} * times"
-        elif each.method is Method.SCALE:
-            value = f", 1 + ({each.value!r} - 1) * times"
-        lines.append(_intervention(each.sae, each.method, (each.index,), value, each.where))
-    lines += [_intervention(slug, Method.KEEP, tuple(ids), "", where) for (slug, where), ids in kept.items()]
+    lines += [_intervention(each) for each in grouped(asked.changes)]
     lines += ["    )", "", f"prompt = {result['prompt']!r}"]
     runs = ", ".join(f"({each.times!r}, {each.seed!r}, {each.control!r})" for each in asked.texts)
     lines.append(f"texts = [{runs}]  # times, seed, control")
@@ -141,6 +130,11 @@ def program(asked: Asked, result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _intervention(slug: str, method: Method, indices: tuple[int, ...], value: str, where: str) -> str:
-    held = "" if where == Where.EVERYWHERE else f", where=Where.{where.upper()}"
-    return f"        Intervention(saes[{slug!r}], Method.{method.upper()}, {indices!r}{value}{held}),"
+def _intervention(group: Group) -> str:
+    value = ""
+    if group.method in IN_UNITS:
+        value = f", {group.value!r} * times"
+    elif group.method is Method.SCALE:
+        value = f", 1 + ({group.value!r} - 1) * times"
+    where = "" if group.where is Where.EVERYWHERE else f", where=Where.{group.where.upper()}"
+    return f"        Intervention(saes[{group.sae!r}], Method.{group.method.upper()}, {group.indices!r}{value}{where}),"

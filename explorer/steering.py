@@ -137,6 +137,31 @@ def change(
     return Change(sae.slug, sae.fingerprint, index, method, strength, unit, value, where)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Changes that are one to sae_core: all that are kept of an SAE are kept together."""
+
+    sae: str
+    method: Method
+    indices: tuple[int, ...]
+    value: float
+    where: Where
+
+
+def grouped(changes: Sequence[Change]) -> list[Group]:
+    kept: dict[tuple[str, Where], list[int]] = {}
+    for each in changes:
+        if each.method is Method.KEEP:
+            kept.setdefault((each.sae, each.where), []).append(each.index)
+    others = [
+        Group(each.sae, each.method, (each.index,), each.value, each.where)
+        for each in changes
+        if each.method is not Method.KEEP
+    ]
+    together = [Group(sae, Method.KEEP, tuple(indices), 0.0, where) for (sae, where), indices in kept.items()]
+    return others + together
+
+
 def _named(unit: Unit) -> str:
     return "99th percentile" if unit is Unit.P99 else "maximum"
 

@@ -15,6 +15,7 @@ from sae_core.lm import Lm
 from sae_core.masks import counted
 from sae_core.sae import Sae
 
+DEPENDENT = 1e-5  # times the largest singular value
 # A latent of these is told from its own column of the encoder.
 BY_COLUMN = {Family.RELU, Family.JUMPRELU, Family.RANDOM, Family.GATED, Family.BATCHTOPK, Family.MATRYOSHKA}
 
@@ -95,7 +96,9 @@ class _Place:
         if (before := self._bases.get((phase, number))) is not None:
             rows.append(before.T)
         if interventions:
-            self._bases[phase, number] = torch.linalg.qr(torch.cat(rows).T).Q
+            directions, sizes, _ = torch.linalg.svd(torch.cat(rows).T, full_matrices=False)
+            # Of two that are one direction, the second would bring one that nobody has named.
+            self._bases[phase, number] = directions[:, sizes > DEPENDENT * sizes[0]]
 
     def changed(self, y: Tensor, passed: Mapping[str, Tensor], phases: Phases, counts: Tensor) -> Tensor:
         if isinstance(phases, int) and not self._touches[phases]:

@@ -62,6 +62,8 @@ def steered(lm: Lm, plan: Plan) -> Generator[list[Written | None], None, None]:
                 check_passed(replace, passed)
             cache, logits = found.past_key_values, found.logits[:, -1]  # (runs, n_vocab)
             p = logits.float().softmax(-1)
+            if not torch.isfinite(p).all():
+                raise BadInput("what the lm computes at this strength are no numbers any more; take a weaker one")
             new = sampler.next(ids, logits, p)[:, None]
             ids = torch.cat([ids, new], 1)
             tokens = _written(p, new)

@@ -56,10 +56,10 @@ def feature_steer(request: HttpRequest, slug: str, index: int) -> HttpResponse:
 def steering(request: HttpRequest, key: str) -> HttpResponse:
     row = steering_to_see(key)
     what = Asked.from_json(row.asked)
-    sae = library.sae(what.changes[0].sae)
+    lm = library.lm_by_fingerprint(what.lm)
     watched = steered.watched(what, request.GET.get("feature", ""))
     chosen = next(each for each in watched if each.chosen)
-    words = vocabulary.of(sae.lm) if sae else None
+    words = vocabulary.of(lm) if lm else None
     ctx: dict[str, Any] = {
         "steering": row,
         "job": row.job,

@@ -15,7 +15,7 @@ from typing import Any
 from explorer.models import Sae, Steering
 from explorer.queries import library
 from explorer.queries import steerings as queries
-from explorer.steering import Asked, Method, Text
+from explorer.steering import IN_UNITS, Asked, Method, Text, grouped
 from explorer.work.attempt import Attempt, Refused, Removed
 from explorer.work.opening import lm_of, refusing, sae_of
 from explorer.work.reading_text import lead_of
@@ -63,7 +63,7 @@ def _written(attempt: Attempt, asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, 
     sampling = Sampling(**vars(asked.sampling))
     found: list[list[Written]] = [[] for _ in runs]
     attempt.report(done=0, total=asked.new_tokens, unit="tokens")
-    for steps in _told(attempt, lm, ids, steered(lm, Plan(ids, runs, asked.new_tokens, sampling))):
+    for steps in _told(attempt, lm, steered(lm, Plan(ids, runs, asked.new_tokens, sampling))):
         for own, token in zip(found, steps, strict=True):
             own += [token] if token else []
     watched: dict[CoreSae, list[int]] = {}
@@ -95,27 +95,16 @@ def _prompt(asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, CoreSae]]) -> tuple
 
 
 def _interventions(asked: Asked, text: Text, saes: dict[str, tuple[Sae, CoreSae]]) -> Iterator[Intervention]:
-    if not text.times:
-        return
-    kept: dict[tuple[str, str], list[int]] = {}
-    for each in asked.changes:
-        if each.method is Method.KEEP:
-            kept.setdefault((each.sae, each.where), []).append(each.index)
-            continue
+    for each in grouped(asked.changes) if text.times else ():
         value = 0.0
-        if each.method in (Method.ADD, Method.CLAMP):
+        if each.method in IN_UNITS:
             value = each.value * text.times
         elif each.method is Method.SCALE:
             value = 1 + (each.value - 1) * text.times
-        sae = saes[each.sae][1]
-        yield Intervention(sae, CoreMethod(each.method), (each.index,), value, CoreWhere(each.where))
-    for (slug, where), indices in kept.items():
-        yield Intervention(saes[slug][1], CoreMethod.KEEP, tuple(indices), where=CoreWhere(where))
+        yield Intervention(saes[each.sae][1], CoreMethod(each.method), each.indices, value, CoreWhere(each.where))
 
 
-def _told(
-    attempt: Attempt, lm: Lm, prompt: Sequence[int], writing: Iterator[list[Written | None]]
-) -> Iterator[list[Written | None]]:
+def _told(attempt: Attempt, lm: Lm, writing: Iterator[list[Written | None]]) -> Iterator[list[Written | None]]:
     """As it comes from the lm. The first tokens are said at once."""
     assert lm.tokenizer is not None
     decoders: list[codecs.IncrementalDecoder] = []

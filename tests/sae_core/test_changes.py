@@ -254,6 +254,14 @@ def test_several_at_once() -> None:
     assert_close(steered_logits(lm, TEXT, [run], N_PROMPT)[0], expected)
 
 
+def test_the_same_direction_twice_takes_no_other() -> None:
+    lm, sae, twin = Lm(exact_lm("gpt2")), made(), made()
+    once = Intervention(sae, Method.PROJECT, (2, 7))
+    twice = Run((once, Intervention(twin, Method.PROJECT, (7, 2))))
+    found = steered_logits(lm, TEXT, [Run((once,)), twice], N_PROMPT)
+    assert_close(found[1], found[0])
+
+
 @pytest.mark.parametrize("method", list(Method))
 def test_a_control_changes_as_much_in_one_direction(method: Method) -> None:
     lm, intervention = Lm(exact_lm("llama")), one(method)

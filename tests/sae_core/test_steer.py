@@ -197,6 +197,14 @@ def test_what_is_refused(changes: dict[str, Any], says: str) -> None:
         next(steered(Lm(small_lm("gpt2")), Plan(**plan | changes)))
 
 
+def test_what_is_no_number_any_more_is_refused(sae: Sae) -> None:
+    up = Intervention(sae, Method.ADD, (3,), 1e38)
+    sampled, greedy = (Plan(PROMPT, [Run(), Run((up,))], 5, each) for each in (Sampling(), GREEDY))
+    for plan in (sampled, greedy):
+        with pytest.raises(BadInput, match="no numbers any more; take a weaker one"):
+            list(steered(without_end("gpt2"), plan))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

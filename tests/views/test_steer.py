@@ -9,6 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from explorer import steered
+from explorer.actions import collections, jobs
 from explorer.forms.steering import SETS
 from explorer.models import Job, Steering
 from explorer.models.jobs import JobState
@@ -250,14 +251,26 @@ def test_what_anybody_writes_stays_text(looking: Client, explored: Explored) -> 
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_once_the_sae_is_gone_what_was_asked_is_still_there(looking: Client, explored: Explored) -> None:
+def test_once_the_sae_is_gone_what_was_written_is_still_there(looking: Client, explored: Explored) -> None:
     address = done(looking, explored)
-    Steering.objects.update(asked=Steering.objects.get().asked | {"changes": [
-        Steering.objects.get().asked["changes"][0] | {"sae": "gone"}
-    ]})  # fmt: skip
-    page = looking.get(address)
-    assert page.status_code == 200
-    assert "Once upon" in page.content.decode()
+    was = looking.get(address).content.decode().count('class="tokens"')
+    collections.remove_sae(explored.sae.pk)
+    page = looking.get(address).content.decode()
+    assert page.count('class="tokens"') == was == 2
+    assert "Once upon" in page
+
+
+@pytest.mark.django_db(transaction=True)  # a stream gives the connection back
+def test_visitors_follow_steerings_and_no_other_jobs(client: Client, explored: Explored, settings: Settings) -> None:
+    settings.OPEN_READING = True
+    post(client, explored, {"index": "5"})
+    ours, other = Job.objects.get().pk, jobs.start("diagnose").pk
+    Job.objects.update(state=JobState.DONE)  # so that a stream has an end
+    assert client.get(f"/events/?job={ours}").status_code == 200
+    for query in (f"job={other}", f"job={ours}&job={other}", f"job={10**9}"):
+        assert client.get(f"/events/?{query}").status_code == 401
+    settings.OPEN_READING = False
+    assert client.get(f"/events/?job={ours}").status_code == 401
 
 
 def test_an_empty_library_says_what_is_missing(looking: Client) -> None:

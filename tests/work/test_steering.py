@@ -1,5 +1,6 @@
 """A job that writes with features changed: what sae_core writes, told as it comes, kept whole."""
 
+import ast
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from django.contrib.auth.models import AnonymousUser
 
-from explorer import steering
+from explorer import steered, steering
 from explorer.actions import steerings
 from explorer.models import Sae, Steering
 from explorer.models.jobs import JobState
@@ -19,7 +20,8 @@ from explorer.work.opening import lm_of, sae_of
 from sae_core import interventions
 from sae_core.interventions import Intervention, Run
 from sae_core.sampling import Sampling as CoreSampling
-from sae_core.steer import Plan, steered
+from sae_core.steer import Plan
+from sae_core.steer import steered as core_steered
 from tests.work.added import Added, add, give
 from tests.work.running import run, work_off
 
@@ -89,7 +91,7 @@ def test_it_writes_what_sae_core_writes(sae: Sae) -> None:
             Intervention(core, interventions.Method.PROJECT, (12,)),
         )
         runs.append(Run(of_times if text.times else (), text.seed, text.control))
-    expected = list(steered(lm, Plan(row.result["prompt"], runs, 10, greedy)))
+    expected = list(core_steered(lm, Plan(row.result["prompt"], runs, 10, greedy)))
     for number, text in enumerate(row.result["texts"]):
         column = [step[number] for step in expected]
         assert text["ids"] == [each.id for each in column if each]
@@ -103,7 +105,7 @@ def test_all_but_some(sae: Sae) -> None:
     assert row.result
     lm = lm_of(sae.lm)
     kept = Intervention(sae_of(sae, lm), interventions.Method.KEEP, (5, 6))
-    expected = steered(lm, Plan(row.result["prompt"], [Run((kept,))], 10, CoreSampling(temperature=0)))
+    expected = core_steered(lm, Plan(row.result["prompt"], [Run((kept,))], 10, CoreSampling(temperature=0)))
     assert row.result["texts"][0]["ids"] == [each.id for (each,) in expected if each]
 
 
@@ -145,6 +147,41 @@ def test_it_says_all_that_it_takes_to_write_it_again(sae: Sae) -> None:
     assert again.asked == row.asked
     assert again.result == row.result
     assert row.asked["changes"][0]["fingerprint"] == sae.fingerprint
+
+
+def test_the_program_writes_the_same(sae: Sae, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = (
+        changed(sae, 5), changed(sae, 8, Method.CLAMP, unit=Unit.RAW, where=Where.GENERATED),
+        changed(sae, 9, Method.SCALE, where=Where.PROMPT), changed(sae, 11, Method.PROJECT, strength=0.0),
+    )  # fmt: skip
+    both = asked(sae, *changes, sampling=Sampling(temperature=0.9, top_k=40))
+    for what in (both, asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)))):
+        row = done(what)
+        assert row.result
+        text = steered.program(what, row.result)
+        text = text.replace('"…"', repr(sae.lm.source)).replace(f"load_sae({sae.slug!r})", f"load_sae({sae.source!r})")
+        capsys.readouterr()
+        exec(compile(text, "program", "exec"), {})
+        tokenizer = lm_of(sae.lm).tokenizer
+        assert tokenizer
+        steps = [ast.literal_eval(line) for line in capsys.readouterr().out.splitlines()]
+        for number, written in enumerate(row.result["texts"]):
+            told = [step[number] for step in steps if step[number] is not None]
+            assert told == [tokenizer.decode([each]) for each in written["ids"]]
+
+
+def test_a_turn_of_a_chat(sae: Sae) -> None:
+    tokenizer = lm_of(sae.lm).tokenizer
+    assert tokenizer
+    turns = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}{% endfor %}"
+    tokenizer.hf.chat_template = turns + "{% if add_generation_prompt %} so{% endif %}"
+    try:
+        row = done(asked(sae, changed(sae, 5), chat=True))
+    finally:
+        tokenizer.hf.chat_template = None
+    assert row.result
+    assert tokenizer.decode(row.result["prompt"]) == f"user: {PROMPT} so"
+    assert row.result["first"] == 0
 
 
 Breaking = Callable[[Sae, Asked], Asked]
