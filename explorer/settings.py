@@ -20,7 +20,13 @@ PORT = env.integer("PORT", 8000, "the port that `manage.py up` listens on", leas
 # How much
 
 WEB_PROCESSES = env.integer("EXPLORER_WEB_PROCESSES", 2, "web processes that `manage.py up` starts", least=1, most=64)
-PAGE_THREADS = env.integer("EXPLORER_PAGE_THREADS", 4, "pages that one web process renders at once", least=1, most=64)
+PAGE_THREADS = env.integer(
+    "EXPLORER_PAGE_THREADS",
+    4,
+    "requests that one web process answers at once; pages it makes one by one",
+    least=1,
+    most=64,
+)
 JOB_THREADS = env.integer("EXPLORER_JOB_THREADS", 4, "interactive jobs that one worker runs at once", least=1, most=64)
 
 # Safety
