@@ -129,7 +129,10 @@ EMBEDDED_BROKER = _broker is None
 CELERY_BROKER_URL = _broker or "files://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 if EMBEDDED_BROKER:
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(PLACES.broker), "polling_interval": 0.1}
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "folder": str(PLACES.broker),
+        "polling_interval": 0.02,
+    }  # a look at an empty folder takes 0.1 ms
 elif CELERY_BROKER_URL.startswith("redis"):
     # Without limits a form that is posted while Redis is away would hang until the kernel gives up.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0}

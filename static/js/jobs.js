@@ -106,7 +106,9 @@
   }
 
   document.addEventListener("htmx:afterSwap", follow); // a list that came may have other jobs
+  document.addEventListener("jobs-came", follow);
   document.addEventListener("visibilitychange", follow);
   window.addEventListener("pagehide", stop);
-  window.addEventListener("pageshow", follow);
+  window.addEventListener("pageshow", follow); // one that comes back by the way back
+  follow();
 })();

@@ -1,5 +1,6 @@
-// Texts that are being written: the job's text, a line of JSON for each step, shared out over the columns. And on a
-// token's card (tokens.js), its probability and what else might have come.
+// Steering without a page's load in between: what is asked is posted, and the answer takes this page's place, at its own
+// address. Texts that are being written: the job's text, a line of JSON for each step, shared out over the columns. And on
+// a token's card (tokens.js), its probability and what else might have come.
 "use strict";
 
 (() => {
@@ -42,8 +43,52 @@
     for (const [token, q] of others) add(list, `“${token}”`, percent(q));
   });
 
-  watch();
-  // jobs.js puts a new panel in the place of the old one when the state changes.
-  const streams = document.querySelector("[data-streams]");
-  if (streams) new MutationObserver(watch).observe(streams, { childList: true });
+  function watchAll() {
+    watch();
+    // jobs.js puts a new panel in the place of the old one when the state changes.
+    const streams = document.querySelector("[data-streams]");
+    if (streams) new MutationObserver(watch).observe(streams, { childList: true });
+  }
+
+  function show(answer, page) {
+    const main = page.querySelector("main");
+    if (!main) return false;
+    if (answer.redirected) {
+      history.pushState({ steered: true }, "", answer.url);
+      // The way back leads to a page whose scripts have to run once more.
+      window.addEventListener("popstate", () => location.reload());
+    }
+    document.title = page.title;
+    document.querySelector("main").replaceWith(main);
+    window.scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+    document.dispatchEvent(new CustomEvent("jobs-came"));
+    window.htmx?.process(main);
+    watchAll();
+    return true;
+  }
+
+  async function ask(form, button) {
+    const buttons = form.querySelectorAll("button");
+    const body = new URLSearchParams(new FormData(form, button));
+    buttons.forEach((each) => (each.disabled = true)); // one text for one click
+    try {
+      const answer = await fetch(form.action, { method: "POST", body });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (show(answer, page)) return;
+    } catch {
+      // The server is away: the browser says so in its own way.
+    }
+    buttons.forEach((each) => (each.disabled = false));
+    form.removeAttribute("data-steers");
+    form.requestSubmit(button);
+  }
+
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-steers]")) return;
+    event.preventDefault();
+    ask(event.target, event.submitter);
+  });
+
+  watchAll();
 })();

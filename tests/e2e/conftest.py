@@ -5,18 +5,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.conftest import missing
 from tests.supervised import Up
-from tests.tools import find_chromium
-
-# Without a display, a sandbox (root) or the network; the rest keeps it from phoning home.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.tools import ARGUMENTS, find_chromium
 
 
 @pytest.fixture(scope="package")  # no longer: Playwright's loop would be running under other tests' own
