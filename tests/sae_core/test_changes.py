@@ -27,6 +27,8 @@ BLOCKS = {
 }  # fmt: skip
 
 assert_close = functools.partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
+# Norms and rotations of some are computed in float32 whatever the lm is in.
+assert_close_in_float32 = functools.partial(torch.testing.assert_close, rtol=3e-6, atol=3e-6)
 
 
 @functools.cache
@@ -116,7 +118,7 @@ def one(method: Method, sae: Sae | None = None, where: Where = Where.EVERYWHERE)
 def test_every_method_in_every_lm(family: str, method: Method) -> None:
     lm, intervention = Lm(exact_lm(family)), one(method)
     logits = steered_logits(lm, TEXT, [Run((intervention,))], N_PROMPT)[0]
-    assert_close(logits, expected_logits(lm.hf, family, intervention))
+    assert_close_in_float32(logits, expected_logits(lm.hf, family, intervention))
     assert (logits - lm.logits(TEXT[None])[0]).abs().max() > 1e-3
 
 
@@ -181,9 +183,10 @@ def test_nothing_changed_is_nothing_to_the_last_bit() -> None:
     not_yet = steered_logits(lm, TEXT, [nowhere], len(TEXT))[0]
     assert torch.equal(alone, clean)
     assert torch.equal(not_yet, clean)
-    # Products of more rows round otherwise; what passes is the same.
-    assert torch.equal(beside[0], lm.logits(TEXT[None].expand(3, -1))[0])
-    assert torch.equal(beside[2][:N_PROMPT], lm.logits(TEXT[None].expand(3, -1))[2][:N_PROMPT])
+    # Among others it is so up to rounding: products of more rows are summed otherwise, on some processors by where the
+    # rows lie.
+    assert_close_in_float32(beside[0], clean)
+    assert_close_in_float32(beside[2][:N_PROMPT], clean[:N_PROMPT])
 
 
 def test_in_low_precision_too_what_is_not_meant_stays() -> None:
