@@ -98,6 +98,7 @@ def test_some_features_are_named_and_the_list_is_of_them(said: dict[str, dict[in
     assert set(places) <= {(name, index) for name, of_sae in said.items() for index in of_sae}
 
 
+@pytest.mark.slow
 def test_features_fire_on_what_they_are_named_after(said: dict[str, dict[int, str]], corpus: sae_core.Corpus) -> None:
     """Every label's feature fires, and most strongly on a token that its label quotes, where it quotes any."""
     ids = torch.from_numpy(corpus.contexts[::32].astype(np.int64))

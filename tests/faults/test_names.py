@@ -49,6 +49,7 @@ def ask(web: Web, path: str, cookie: str) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), body
 
 
+@pytest.mark.slow
 def test_odd_names_lead_nowhere(
     web: Web,
     admin: User,

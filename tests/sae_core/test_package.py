@@ -195,6 +195,7 @@ def test_what_is_wrong_is_one_line_and_not_a_traceback(
     assert said.err.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.slow
 def test_from_the_shell(place: Path) -> None:
     """Real arguments, a real exit status, notes where they belong, and the JSON last."""
     command = [sys.executable, "-m", "sae_core", "metrics", "--lm", "lm", "--sae", "sae", "--tokens", "tokens.npy"]

@@ -73,6 +73,7 @@ def test_a_lost_connection_asks_to_try_again(visitor: Client) -> None:
     assert "The database is away" in answer.content.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_without_a_database_a_page_says_so_and_health_is_told(
     viewer: User, postgres: Postgres, settings: Settings

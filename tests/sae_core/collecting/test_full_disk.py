@@ -55,6 +55,7 @@ print(json.dumps(attempts))
 """
 
 
+@pytest.mark.slow
 def test_at_every_stage(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],

@@ -47,12 +47,14 @@ def held_out() -> Tensor:
     return planted.tokens(4096, torch.Generator().manual_seed(99))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_planted_features_are_found(name: str) -> None:
     trainer = trained(config_of(name), 1000)
     assert planted.recovered(trainer.weights["W_dec"]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_sae_is_what_was_trained(name: str) -> None:
     """Its latents and its reconstruction, of inputs in their own units, are those that the report told of."""
@@ -72,6 +74,7 @@ def test_the_sae_is_what_was_trained(name: str) -> None:
         torch.testing.assert_close(norms / norms[0], torch.ones_like(norms), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "plain", "gated", "jumprelu"])
 def test_l0_comes_to_its_target(name: str) -> None:
     report = trained(config_of(name), 1000).report()
@@ -168,6 +171,7 @@ def test_schedules() -> None:
     assert penalties[49:] == pytest.approx([3.0] * 51)
 
 
+@pytest.mark.slow
 def test_silence_is_counted_in_tokens_and_dead_latents_come_back() -> None:
     """Half of the latents are pushed so far down that they are never among the largest: they are dead after so many
     tokens, and AuxK revives them; without it they stay."""
@@ -251,6 +255,7 @@ def test_the_geometric_median_is_not_drawn_by_what_lies_far_off() -> None:
             assert (points - moved).norm(dim=1).sum() > total
 
 
+@pytest.mark.slow
 def test_precisions_agree_on_what_is_learned() -> None:
     losses = [trained(config_of("topk", precision=each), 400).report().loss for each in ("float32", "bfloat16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
