@@ -74,6 +74,7 @@ def test_a_head_has_no_body(web: Web, viewer: User, broker_url: None) -> None:
     assert int(answer.headers["Content-Length"]) > 1_000
 
 
+@pytest.mark.slow
 def test_a_long_download_is_whole_and_takes_no_memory(web: Web, viewer: User, broker_url: None) -> None:
     content = os.urandom(1 << 20) * 64
     artifact = artifacts.put(io.BytesIO(content), name="long.bin")

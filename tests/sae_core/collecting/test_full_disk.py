@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sae_core.array_files import ArrayFile
 from tests.sae_core.collecting.agreement import same_evidence
 

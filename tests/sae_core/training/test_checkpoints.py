@@ -147,6 +147,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_checkpoint_before(path: Path, folder: Path, tmp_path: Path) -> None:
     """By a real limit on what a process may write: at its first checkpoint, then at its third."""
     done = subprocess.run(
