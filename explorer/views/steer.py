@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from explorer import steered, vocabulary
@@ -15,6 +16,7 @@ from explorer.actions.jobs import NotPossible
 from explorer.forms.steering import Playground, PromptForm, asked
 from explorer.gates import feature_to_see, may_cancel_steering, steering_to_cancel, steering_to_see, who_asks
 from explorer.models import Sae, Steering
+from explorer.parts import wants_part
 from explorer.queries import library
 from explorer.queries import steerings as queries
 from explorer.queries.steerings import Wanted
@@ -31,7 +33,7 @@ def steer(request: HttpRequest) -> HttpResponse:
         return _playground(request, Playground(saes, before=_before(request, saes)), saes)
     playground = Playground(saes, request.POST)
     made = _start(request, playground)
-    return redirect("steering", made.key) if made else _playground(request, playground, saes, status=422)
+    return _made(request, made) if made else _playground(request, playground, saes, status=422)
 
 
 @allow(READERS)
@@ -44,7 +46,7 @@ def feature_steer(request: HttpRequest, slug: str, index: int) -> HttpResponse:
         try:
             what = asked(page.sae, form.cleaned_data["prompt"], queries.changes(wanted), form.cleaned_data["texts"])
             _, who = who_asks(request)
-            return redirect("steering", steerings.start(what, by=request.user, who=who, watched=True).key)
+            return _made(request, steerings.start(what, by=request.user, who=who, watched=True))
         except Wrong as wrong:
             form.add_error("prompt", wrong.message)
     ctx = {"page": page, "sae": page.sae, "steer_form": form}
@@ -54,25 +56,7 @@ def feature_steer(request: HttpRequest, slug: str, index: int) -> HttpResponse:
 @allow(READERS)
 @require_safe
 def steering(request: HttpRequest, key: str) -> HttpResponse:
-    row = steering_to_see(key)
-    what = Asked.from_json(row.asked)
-    lm = library.lm_by_fingerprint(what.lm)
-    watched = steered.watched(what, request.GET.get("feature", ""))
-    chosen = next(each for each in watched if each.chosen)
-    words = vocabulary.of(lm) if lm else None
-    ctx: dict[str, Any] = {
-        "steering": row,
-        "job": row.job,
-        "asked": what,
-        "changes": [(each, steered.told(each)) for each in what.changes],
-        "watched": watched,
-        "chosen": chosen,
-        "columns": steered.columns(what, row.result, words, chosen.key) if words else [],
-        "alternatives": steered.alternatives(row.result, words) if words else [],
-        "program": steered.program(what, row.result) if row.result else "",
-        "may_cancel": row.job is not None and row.job.cancellable and may_cancel_steering(request, row),
-    }
-    return render(request, "steer/steering.html", ctx)
+    return _page(request, steering_to_see(key))
 
 
 @allow(READERS)
@@ -81,7 +65,7 @@ def steering_again(request: HttpRequest, key: str) -> HttpResponse:
     """Another with an address of its own; what was written stays as it is."""
     what, (_, who) = Asked.from_json(steering_to_see(key).asked), who_asks(request)
     try:
-        return redirect("steering", steerings.start(what, by=request.user, who=who, watched=True).key)
+        return _made(request, steerings.start(what, by=request.user, who=who, watched=True))
     except Wrong as wrong:  # it was a researcher's, who may ask for more
         raise BadRequest(wrong.message) from wrong
 
@@ -128,3 +112,33 @@ def _before(request: HttpRequest, saes: list[Sae]) -> Asked | None:
 def _playground(request: HttpRequest, playground: Playground, saes: list[Sae], status: int = 200) -> HttpResponse:
     ctx = {"form": playground.form, "changes": playground.changes, "saes": saes}
     return render(request, "steer/steer.html", ctx, status=status)
+
+
+def _made(request: HttpRequest, made: Steering) -> HttpResponse:
+    """Where a script asks, at once: each way to and fro is time in which the lm writes already."""
+    if not wants_part(request):
+        return redirect("steering", made.key)
+    response = _page(request, made)
+    response["Content-Location"] = reverse("steering", args=[made.key])
+    return response
+
+
+def _page(request: HttpRequest, row: Steering) -> HttpResponse:
+    what = Asked.from_json(row.asked)
+    lm = library.lm_by_fingerprint(what.lm)
+    watched = steered.watched(what, request.GET.get("feature", ""))
+    chosen = next(each for each in watched if each.chosen)
+    words = vocabulary.of(lm) if lm else None
+    ctx: dict[str, Any] = {
+        "steering": row,
+        "job": row.job,
+        "asked": what,
+        "changes": [(each, steered.told(each)) for each in what.changes],
+        "watched": watched,
+        "chosen": chosen,
+        "columns": steered.columns(what, row.result, words, chosen.key) if words else [],
+        "alternatives": steered.alternatives(row.result, words) if words else [],
+        "program": steered.program(what, row.result) if row.result else "",
+        "may_cancel": row.job is not None and row.job.cancellable and may_cancel_steering(request, row),
+    }
+    return render(request, "steer/steering.html", ctx)

@@ -119,6 +119,8 @@ def _told(attempt: Attempt, lm: Lm, writing: Iterator[list[Written | None]]) -> 
                 pieces[number] = so_far + decoder.decode(lm.tokenizer.token_bytes(token.id))
         if time.monotonic() >= next_line or done == 1:
             attempt.emit(json.dumps(pieces, ensure_ascii=False) + "\n")
+            if done == 1:
+                attempt.flush()  # for a stream that comes only now, and finds the row
             pieces = ["" if token else None for token in steps]
             next_line = time.monotonic() + EVERY
         attempt.report(done=done)

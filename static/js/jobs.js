@@ -83,14 +83,14 @@
 
   // A browser allows six connections to a host, so a hidden tab holds none, unless a job of it stops
   // when nobody watches.
-  const needed = () => !document.hidden || document.querySelector("[data-live][data-watched]");
+  const needed = (within) => !document.hidden || within.querySelector("[data-live][data-watched]");
 
-  function follow() {
-    const live = [...document.querySelectorAll("[data-job][data-live]")];
+  function follow(within = document) {
+    const live = [...within.querySelectorAll("[data-job][data-live]")];
     const ids = [...new Set(live.map((element) => element.dataset.job))].sort().join("&job=");
-    if (source && ids === followed && needed()) return;
+    if (source && ids === followed && needed(within)) return;
     stop();
-    if (!ids || !needed()) return;
+    if (!ids || !needed(within)) return;
     const from = place ? `&last_event_id=${encodeURIComponent(place)}` : "";
     const { streams } = live[0].closest("[data-streams]").dataset;
     source = new EventSource(`${streams}?job=${ids}${from}`);
@@ -105,10 +105,10 @@
     on("end", stop);
   }
 
-  document.addEventListener("htmx:afterSwap", follow); // a list that came may have other jobs
-  document.addEventListener("jobs-came", follow);
-  document.addEventListener("visibilitychange", follow);
+  document.addEventListener("htmx:afterSwap", () => follow()); // a list that came may have other jobs
+  document.addEventListener("jobs-came", ({ detail }) => follow(detail)); // what is about to be shown
+  document.addEventListener("visibilitychange", () => follow());
   window.addEventListener("pagehide", stop);
-  window.addEventListener("pageshow", follow); // one that comes back by the way back
+  window.addEventListener("pageshow", () => follow()); // one that comes back by the way back
   follow();
 })();

@@ -53,16 +53,17 @@
   function show(answer, page) {
     const main = page.querySelector("main");
     if (!main) return false;
-    if (answer.redirected) {
-      history.pushState({ steered: true }, "", answer.url);
+    document.dispatchEvent(new CustomEvent("jobs-came", { detail: main })); // first of all: the lm may be at it already
+    document.querySelector("main").replaceWith(main);
+    const address = answer.headers.get("Content-Location");
+    if (address) {
+      history.pushState({ steered: true }, "", address);
       // The way back leads to a page whose scripts have to run once more.
       window.addEventListener("popstate", () => location.reload());
     }
     document.title = page.title;
-    document.querySelector("main").replaceWith(main);
     window.scrollTo(0, 0);
     main.focus({ preventScroll: true });
-    document.dispatchEvent(new CustomEvent("jobs-came"));
     window.htmx?.process(main);
     watchAll();
     return true;
@@ -73,7 +74,7 @@
     const body = new URLSearchParams(new FormData(form, button));
     buttons.forEach((each) => (each.disabled = true)); // one text for one click
     try {
-      const answer = await fetch(form.action, { method: "POST", body });
+      const answer = await fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (show(answer, page)) return;
     } catch {
