@@ -50,5 +50,6 @@ register(
     Kind("recompute", "Compute a feature again", Queue.INTERACTIVE, "explorer.work.recompute.run"),
     Kind("ablate", "Ablate a feature", Queue.INTERACTIVE, "explorer.work.ablation.run"),
     Kind("steer", "Steer", Queue.INTERACTIVE, "explorer.work.steering.run", watched=True),
+    Kind("strength", "Find how strongly to steer", Queue.INTERACTIVE, "explorer.work.strengths.run"),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

@@ -61,6 +61,9 @@ class Metrics:
     loss_recovered: float | None
     """Of what zero ablation costs; None where it costs nothing."""
     loss_recovered_mean: float | None
+    typical_norm: float
+    """The median norm of what passes where it writes, in the SAE's own scale: that of its decoder's rows times their
+    activations, which is what a change of latents adds."""
     kl: float
     """KL(clean ‖ with the SAE), in nats a token."""
     density_histogram: dict[str, list[float]]
@@ -142,28 +145,31 @@ class _Survey:
     sinks: int
     limit: float  # on the norm of what counts; infinite where sinks stay
     mean: Tensor  # (d_out) float64
+    typical_norm: float
 
 
 def _survey(attached: Attached, batches: _Batches, *, leave_out_sinks: bool) -> _Survey:
-    norms, sums = [], []
+    norms, norms_out, sums = [], [], []
     for tokens, keep, _ in batches:
         x, y = (each[keep] for each in attached.read(tokens))
         norms.append(x.norm(dim=1))
+        norms_out.append(attached.sae.in_own_scale(y, x).norm(dim=1))
         sums.append(y.double().sum(0))
     norm = torch.cat(norms)  # (tokens): all of them, four bytes each, for the exact median
     if not len(norm):
         raise BadInput(f"none of the tokens counts: all of them are masked ids ({_listed(batches.mask_ids)})")
+    typical = float(torch.cat(norms_out).median())
     limit = float(SINK * norm.median())
     sinks = int((norm > limit).sum())
     if not leave_out_sinks or not sinks:
         limit = limit if leave_out_sinks else math.inf
-        return _Survey(len(norm), sinks, limit, torch.stack(sums).sum(0) / len(norm))
+        return _Survey(len(norm), sinks, limit, torch.stack(sums).sum(0) / len(norm), typical)
     batches.passes += 1
     total = torch.zeros_like(sums[0])
     for tokens, keep, _ in batches:
         x, y = (each[keep] for each in attached.read(tokens))
         total += y[x.norm(dim=1) <= limit].double().sum(0)
-    return _Survey(len(norm) - sinks, sinks, limit, total / (len(norm) - sinks))
+    return _Survey(len(norm) - sinks, sinks, limit, total / (len(norm) - sinks), typical)
 
 
 def _listed(ids: Sequence[int]) -> str:
@@ -254,6 +260,7 @@ class _Sums:
             ce_degradation=None if ce["sae"] is None or ce["clean"] is None else ce["sae"] - ce["clean"],
             loss_recovered=_recovered(ce["zero"], ce["sae"], ce["clean"]),
             loss_recovered_mean=_recovered(ce["mean"], ce["sae"], ce["clean"]),
+            typical_norm=survey.typical_norm,
             kl=float(self.kl) / tokens,
             density_histogram=density.histogram(self.n_fired, tokens),
             baselines=self._baselines(l0) if baselines else {},

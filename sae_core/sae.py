@@ -125,6 +125,10 @@ class Sae(nn.Module):
     def normalised(self, x: Tensor) -> Normalised:
         return normalise(x.to(self.dtype), self.config.normalise)
 
+    def in_own_scale(self, y: Tensor, x: Tensor) -> Tensor:
+        """What passes where it writes, as its decoder has it: undone is what each token's normalising multiplies by."""
+        return y / self.normalised(x).scale if self._undoes else y  # (n, d_out), (n, d_in) -> (n, d_out)
+
     def pre_acts(self, x: Tensor, *, out: Tensor | None = None) -> Tensor:
         """h + b_enc, what the family's function is applied to; h + b_gate where gated. Into `out`, where given: fresh
         memory for each batch can cost more than the product."""

@@ -12,7 +12,7 @@ from explorer.models.features import (
 )
 from explorer.models.jobs import Job
 from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
-from explorer.models.steering import Steering
+from explorer.models.steering import Steering, Strength
 
 __all__ = [
     "Account",
@@ -35,5 +35,6 @@ __all__ = [
     "Sae",
     "SignInLink",
     "Steering",
+    "Strength",
     "TokenIndex",
 ]
