@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -185,6 +186,11 @@ def load_lm(path_or_hub_id: str | Path, *, device: str | None = None, dtype: tor
     return lm
 
 
+# While transformers loads it changes how modules are made for the whole process: of two at once, one misses its tied
+# weights.
+_LOADING = threading.Lock()
+
+
 def _load(source: str, dtype: torch.dtype, *, local: bool) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -196,15 +202,16 @@ def _load(source: str, dtype: torch.dtype, *, local: bool) -> PreTrainedModel:
         says = ", ".join(saved) or config.model_type
         raise BadInput(f"{source} is not a causal language model: its config says {says}")
     try:
-        hf, found = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, by name
-        )
+        with _LOADING:
+            hf, found = AutoModelForCausalLM.from_pretrained(
+                source,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+            )
     except UNUSABLE as error:
         raise BadInput(f"{source}: its weights cannot be loaded: {_first_line(error)}") from error
     # transformers would fill either with random numbers.

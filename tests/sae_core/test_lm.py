@@ -1,6 +1,7 @@
 import json
 import re
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def test_other_precisions_when_asked_for(dtype: str | torch.dtype, folder: Path)
         x.float(), load_lm(folder).activations(TOKENS, "blocks.1.ln2.hook_normalized"), rtol=0.1, atol=0.1
     )
     assert lm.logits(TOKENS, {"blocks.1.ln2.hook_normalized": lambda x: x.float()}).dtype == torch.bfloat16
+
+
+def test_several_threads_may_load_at_once() -> None:
+    """Where two tied weights are one, as in the demo's."""
+    demo = Path(__file__).resolve().parents[2] / "demo/lms"
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(load_lm, [demo / "deep", demo / "one-layer"] * 6))
+    for of_one in (found[::2], found[1::2]):
+        assert len({lm.fingerprint for lm in of_one}) == 1
 
 
 def test_weights_in_lower_precision_are_loaded_in_float32(tmp_path: Path) -> None:
