@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
@@ -28,6 +29,14 @@ PAGE_THREADS = env.integer(
     most=64,
 )
 JOB_THREADS = env.integer("EXPLORER_JOB_THREADS", 4, "interactive jobs that one worker runs at once", least=1, most=64)
+KEPT_MEMORY = 2**20 * env.integer(
+    "EXPLORER_KEPT_MEMORY",
+    psutil.virtual_memory().total // 4 // 2**20,
+    "most MiB of models that one worker keeps loaded for the next job; unset, a quarter of this machine's memory, so "
+    "that the two workers of `manage.py up` leave half of it to their work",
+    least=0,
+    most=2**24,
+)
 
 # Safety
 

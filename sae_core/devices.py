@@ -1,11 +1,13 @@
 """The devices that torch can compute on here, and how fast each is."""
 
 import errno
+import gc
 import os
 import time
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from sae_core.errors import BadInput
 
@@ -77,3 +79,15 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
+def free() -> None:
+    """What nothing refers to any more: cycles, and what torch keeps of CUDA's memory for later."""
+    gc.collect()
+    torch.cuda.empty_cache()  # which without CUDA does nothing
+
+
+def n_bytes(module: nn.Module) -> int:
+    """Of its parameters and buffers; what several share counts once."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum({each.data_ptr(): each.nbytes for each in tensors}.values())

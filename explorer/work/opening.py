@@ -1,4 +1,4 @@
-"""What rows name, opened for work: lms and SAEs, of which a worker keeps the last ones ready, and corpora."""
+"""What rows name, opened for work: lms and SAEs, which a worker keeps ready, and corpora."""
 
 import errno
 import json
@@ -6,13 +6,9 @@ import os
 import shutil
 import socket
 import tempfile
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import psutil
 from django.conf import settings
@@ -22,53 +18,17 @@ from psycopg.errors import DiskFull
 from explorer import artifacts
 from explorer.models import Corpus, LanguageModel, Sae
 from explorer.work.attempt import Refused
+from explorer.work.ready import Ready
 from sae_core import BadInput, Lm, load_lm, load_sae, open_corpus
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Sae as CoreSae
-from sae_core.devices import out_of_memory
+from sae_core.devices import n_bytes, out_of_memory
 from sae_core.formats import ours
 
-T = TypeVar("T")
-
-KEPT_LMS, KEPT_SAES = 1, 4
+WEIGHTS = ".safetensors"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-
-class Kept(Generic[T]):
-    """The last few, so that the parts of one collection load nothing twice. Threads that want the same wait for whoever
-    came first, and nobody waits for what others want."""
-
-    def __init__(self, at_most: int) -> None:
-        self._at_most = at_most
-        self._kept: OrderedDict[str, Future[T]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str, load: Callable[[], T]) -> T:
-        with self._lock:
-            there = self._kept.get(key)
-            coming: Future[T] = there or Future()
-            if not there:
-                while len(self._kept) >= self._at_most:  # before loading, as two may not fit
-                    self._kept.popitem(last=False)
-                self._kept[key] = coming
-            self._kept.move_to_end(key)
-        if not there:
-            try:
-                coming.set_result(load())
-            except BaseException as error:
-                self.forget(coming)
-                coming.set_exception(error)
-        return coming.result()
-
-    def forget(self, which: Future[T] | None = None) -> None:
-        """One of them, or all."""
-        with self._lock:
-            for key in [key for key, each in self._kept.items() if which in (None, each)]:
-                del self._kept[key]
-
-
-_lms: Kept[Lm] = Kept(KEPT_LMS)
-_saes: Kept[CoreSae] = Kept(KEPT_SAES)
+_ready = Ready(settings.KEPT_MEMORY)
 
 
 def lm_at(source: str) -> Lm:
@@ -76,7 +36,8 @@ def lm_at(source: str) -> Lm:
     folder = Path(source).expanduser()
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     stamp = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files if each.is_file()]
-    return _lms.get(f"{source} {stamp}", lambda: load_lm(source))
+    expected = sum(size for name, size, _ in stamp if name.endswith(WEIGHTS))
+    return _ready.get(f"{source} {stamp}", lambda: load_lm(source), lambda lm: n_bytes(lm.hf), expected)
 
 
 def lm_of(row: LanguageModel) -> Lm:
@@ -98,7 +59,8 @@ def sae_of(row: Sae, lm: Lm) -> CoreSae:
             (folder / "sae.json").write_text(json.dumps(described))
             return load_sae(folder, device=str(lm.device))
 
-    return _saes.get(f"{row.pk} {row.fingerprint} {lm.device}", load)
+    expected = row.weights.size if row.weights else 0
+    return _ready.get(f"{row.pk} {row.fingerprint} {lm.device}", load, n_bytes, expected)
 
 
 @contextmanager
@@ -159,8 +121,7 @@ def refusing() -> Iterator[None]:
 
 def _no_memory(error: BaseException) -> Refused:
     """What was kept ready goes, so that there is more for the next."""
-    _lms.forget()
-    _saes.forget()
+    _ready.clear()
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return Refused(
         f"There is not enough memory for this ({said}). Take fewer SAEs at once or shorter contexts, or a worker that "

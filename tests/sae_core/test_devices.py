@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sae_core import devices
 from sae_core.errors import BadInput
@@ -67,3 +68,11 @@ def test_want_of_memory_is_told_from_other_errors(ask: Callable[[], object], exp
     with pytest.raises((RuntimeError, MemoryError, OSError)) as caught:
         ask()
     assert devices.out_of_memory(caught.value) == expected
+
+
+def test_bytes_are_of_parameters_and_buffers_and_shared_ones_count_once() -> None:
+    linear, tied = nn.Linear(3, 5), nn.Linear(3, 5)
+    tied.weight = linear.weight
+    both = nn.ModuleList([linear, tied])
+    both.register_buffer("mask", torch.zeros(7, dtype=torch.bool))
+    assert devices.n_bytes(both) == 4 * (3 * 5 + 5 + 5) + 7

@@ -4,70 +4,35 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+import weakref
+from pathlib import Path
 
 import pytest
 import torch
 from django.conf import settings
 
+from explorer.work import opening
 from explorer.work.attempt import Refused
-from explorer.work.opening import Kept, refusing, scratch
-from sae_core import BadInput
+from explorer.work.opening import lm_of, refusing, sae_of, scratch
+from explorer.work.ready import Ready
+from sae_core.devices import n_bytes
+from tests.work.added import add, give
 
 
-def counted(loads: list[str], what: str) -> Callable[[], str]:
-    def load() -> str:
-        loads.append(what)
-        return what.upper()
-
-    return load
-
-
-def test_the_last_ones_are_kept() -> None:
-    loads: list[str] = []
-    kept: Kept[str] = Kept(2)
-    for what in "abacab":
-        assert kept.get(what, counted(loads, what)) == what.upper()
-    assert loads == ["a", "b", "c", "b"], "the one that was not asked for longest made room"
-    kept.forget()
-    kept.get("a", counted(loads, "a"))
-    assert loads[-1] == "a"
-
-
-def test_one_loads_and_whoever_wants_the_same_waits() -> None:
-    kept: Kept[str] = Kept(2)
-    loads: list[str] = []
-    loading, go_on = threading.Event(), threading.Event()
-
-    def slow() -> str:
-        loading.set()
-        assert go_on.wait(10)
-        loads.append("slow")
-        return "slow"
-
-    answers: list[str] = []
-    threads = [threading.Thread(target=lambda: answers.append(kept.get("slow", slow))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    assert loading.wait(10)
-    assert kept.get("other", lambda: "other") == "other", "nobody waits for what others want"
-    assert answers == []
-    go_on.set()
-    for thread in threads:
-        thread.join(10)
-    assert (answers, loads) == (["slow"] * 3, ["slow"])
-
-
-def test_what_failed_to_load_is_tried_again() -> None:
-    kept: Kept[str] = Kept(2)
-
-    def fail() -> str:
-        raise BadInput("not there")
-
-    with pytest.raises(BadInput, match="not there"):
-        kept.get("a", fail)
-    assert kept.get("a", lambda: "now") == "now"
+def test_lms_and_saes_share_a_budget(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has room for one SAE and a half."""
+    early, late = add(give(tmp_path, contexts=4, n_latents=1000), "early", "late").saes
+    lm = lm_of(early.lm)
+    sae = sae_of(early, lm)
+    monkeypatch.setattr(opening, "_ready", Ready(n_bytes(lm.hf) + n_bytes(sae) * 3 // 2))
+    lm = lm_of(early.lm)
+    sae = sae_of(early, lm)
+    assert (lm_of(early.lm), sae_of(early, lm)) == (lm, sae), "both are kept"
+    there = weakref.ref(sae)
+    del sae
+    other = sae_of(late, lm_of(late.lm))
+    assert there() is None
+    assert (lm_of(late.lm), sae_of(late, lm)) == (lm, other)
 
 
 def test_scratch_goes_with_the_work_and_that_of_the_dead_with_the_next() -> None:
