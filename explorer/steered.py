@@ -82,6 +82,11 @@ def _warnings(text: dict[str, Any], as_it_is: float | None) -> list[str]:
     return found
 
 
+def place(before: int) -> str:
+    """In the queue."""
+    return f"{before} before it" if before else "It is the next"
+
+
 def told(change: Change) -> str:
     """What becomes of a feature, in words."""
     unit = {Unit.P99: " × its 99th percentile", Unit.MAXIMUM: " × its maximum", Unit.RAW: ""}[change.unit]
@@ -95,7 +100,8 @@ def told(change: Change) -> str:
         Method.PROJECT: "its direction projected out",
     }[change.method]
     where = {Where.EVERYWHERE: "", Where.PROMPT: " in the prompt", Where.GENERATED: " in what is written"}[change.where]
-    return how + where
+    share = "" if change.share is None else f", {percent(change.share)} of the layer’s typical norm"
+    return how + where + share
 
 
 def alternatives(result: dict[str, Any] | None, words: Vocabulary) -> list[list[list[Any]]]:
@@ -138,3 +144,13 @@ def _intervention(group: Group) -> str:
         value = f", 1 + ({group.value!r} - 1) * times"
     where = "" if group.where is Where.EVERYWHERE else f", where=Where.{group.where.upper()}"
     return f"        Intervention(saes[{group.sae!r}], Method.{group.method.upper()}, {group.indices!r}{value}{where}),"
+
+
+def as_text(asked: Asked, result: dict[str, Any], words: Vocabulary) -> str:
+    """To paste into a letter: what was asked, and each text."""
+    lines = [f"Prompt: {asked.prompt}"]
+    lines += [f"Feature {each.index} of {each.sae}: {told(each)}" for each in asked.changes]
+    lines.append(f"Sampling: {', '.join(f'{name} {value:g}' for name, value in vars(asked.sampling).items())}")
+    for text, written in zip(asked.texts, result["texts"], strict=True):
+        lines += ["", f"## {title(text, asked.texts)}", "".join(words.text(written["ids"]))]
+    return "\n".join(lines) + "\n"

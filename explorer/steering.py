@@ -62,6 +62,7 @@ class Change:
     unit: Unit
     value: float  # the strength as an activation
     where: Where
+    share: float | None = None  # of the layer's typical norm that is added so; None where that is not known
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,15 @@ def change(
             )
             raise Wrong(("changes", at, "unit"), why)
         value *= figure
-    return Change(sae.slug, sae.fingerprint, index, method, strength, unit, value, where)
+    share = abs(value) * norm_of(sae, activity) if method in IN_UNITS else None
+    return Change(sae.slug, sae.fingerprint, index, method, strength, unit, value, where, share or None)
+
+
+def norm_of(sae: Sae, activity: Activity | None) -> float:
+    """What an activation of 1 adds, as a share of the norm that a token typically has there; 0 where that was not
+    measured."""
+    typical = (sae.metrics or {}).get("typical_norm")
+    return activity.decoder_norm / typical if activity and typical else 0.0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from explorer.views import (
     search,
     sign_in,
     steer,
+    steer_find,
     vectors,
 )
 
@@ -87,6 +88,7 @@ urlpatterns = [
     path("saes/<slug:slug>/features/<row:index>/ablate/", ablate.feature_ablate, name="feature_ablate"),
     path("saes/<slug:slug>/features/<row:index>/ablate/<row:job_id>/", ablate.feature_ablated, name="feature_ablated"),
     path("saes/<slug:slug>/features/<row:index>/steer/", steer.feature_steer, name="feature_steer"),
+    path("saes/<slug:slug>/features/<row:index>/strength/", steer.feature_strength, name="feature_strength"),
     path("saes/<slug:slug>/features/<row:index>/beside/", beside.feature_beside_choice, name="feature_beside_choice"),
     path(
         "saes/<slug:slug>/features/<row:index>/beside/<slug:other_slug>/<row:other>/",
@@ -111,7 +113,11 @@ urlpatterns = [
     path("search/text/<row:reading_id>/", search.reading, name="reading"),
     path("search/prepare/<slug:slug>/", search.search_prepare, name="search_prepare"),
     path("steer/", steer.steer, name="steer"),
+    path("steer/find/", steer_find.steer_find, name="steer_find"),
+    path("steer/by/<slug:slug>/<row:index>/", steer_find.steer_measures, name="steer_measures"),
     path("steer/<token:key>/", steer.steering, name="steering"),
+    path("steer/<token:key>/place/", steer.steering_place, name="steering_place"),
+    path("steer/<token:key>/title/", steer.steering_title, name="steering_title"),
     path("steer/<token:key>/cancel/", steer.steering_cancel, name="steering_cancel"),
     path("steer/<token:key>/again/", steer.steering_again, name="steering_again"),
     path("jobs/", jobs.jobs, name="jobs"),

@@ -1,15 +1,16 @@
 """Steering, within what everybody is allowed."""
 
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from explorer.access import Person, role_of
-from explorer.actions import jobs
+from explorer.actions import editions, jobs
 from explorer.actions.limits import Limit, TooMany, take
-from explorer.models import Steering
+from explorer.models import Sae, Steering
 from explorer.queries import steerings as queries
 from explorer.steering import Asked, check
 
@@ -37,3 +38,19 @@ def start(asked: Asked, *, by: Person, who: str, watched: bool) -> Steering:
         made.job = jobs.start("steer", {"steering": made.key}, by=person, watched=watched)
         made.save()
     return made
+
+
+def show(key: str, title: str, asked: dict[str, Any], result: dict[str, Any]) -> None:
+    """What was written elsewhere, where the same lm and SAE are here by the same names; once."""
+    about = {"title": title, "asked": asked, "result": result}
+    if all(Sae.objects.filter(slug=each["sae"], fingerprint=each["fingerprint"]) for each in asked["changes"]):
+        Steering.objects.get_or_create(key=key, defaults=about)
+
+
+@transaction.atomic
+def give_title(found: Steering, title: str) -> None:
+    """ "" takes it away."""
+    Steering.objects.filter(pk=found.pk).update(title=title)
+    for slug in {each["sae"] for each in found.asked["changes"]}:
+        for sae in Sae.objects.filter(slug=slug):
+            editions.of(sae.pk)  # pages of its features name those that have one

@@ -16,7 +16,7 @@ METHODS = [
     (Method.ADD, "add"), (Method.CLAMP, "clamp to"), (Method.SCALE, "multiply by"), (Method.ABLATE, "ablate"),
     (Method.KEEP, "ablate all others"), (Method.PROJECT, "project out"),
 ]  # fmt: skip
-UNITS = [(Unit.P99, "× its 99th percentile"), (Unit.MAXIMUM, "× its maximum"), (Unit.RAW, "raw activations")]
+UNITS = [(Unit.P99, "× 99th percentile"), (Unit.MAXIMUM, "× maximum"), (Unit.RAW, "raw")]
 WHERE = [
     (Where.EVERYWHERE, "everywhere"), (Where.PROMPT, "in the prompt"), (Where.GENERATED, "in what is written"),
 ]  # fmt: skip
@@ -93,6 +93,20 @@ class SteerForm(PromptForm):
         widget=forms.NumberInput(attrs={"step": "any"}),
     )  # fmt: skip
     seed = forms.IntegerField(min_value=0, max_value=BIGGEST_SEED, initial=0)
+
+
+class FindForm(forms.Form):
+    """Features to steer with."""
+
+    q = forms.CharField(max_length=200, required=False)
+    list = forms.IntegerField(min_value=1, max_value=BIGGEST_INDEX, required=False)
+
+
+class TitleForm(forms.Form):
+    title = forms.CharField(max_length=200, required=False, label="Title")
+
+    def clean_title(self) -> str:
+        return plain(str(self.cleaned_data["title"]))
 
 
 class Playground:

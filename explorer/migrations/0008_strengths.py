@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='strength',
             name='sae',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='explorer.sae'),
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='strengths', to='explorer.sae'),
         ),
         migrations.AddConstraint(
             model_name='strength',

@@ -32,7 +32,7 @@ class Steering(models.Model):
 class Strength(models.Model):
     """What was found of adding so much of a feature: work/strengths.py."""
 
-    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="+")
+    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="strengths")
     index = models.IntegerField()
     times = RealField()  # the 99th percentile of its firing activations
     likelier = RealField()  # so many times as likely its tokens are then

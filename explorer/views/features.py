@@ -17,7 +17,7 @@ from explorer.gates import feature_to_see, sae_to_see, signed_in
 from explorer.keeping import current_list, keeping
 from explorer.logits import inputs, logits
 from explorer.models.access import Role
-from explorer.queries import browsing, versions
+from explorer.queries import browsing, steerings, versions
 from explorer.queries.browsing import Asked
 from explorer.queries.features import FeaturePage
 from explorer.related import related
@@ -87,6 +87,7 @@ def _feature_context(
         "arounds": AROUND,
         "inputs": inputs(vocabulary.of(page.sae.lm), page.inputs),
         "related": related(page),
+        "steering": steerings.of_feature(page.sae, index),
         "bars": evidence_charts.bars(page),
         "sides": list(Side),
         "label_form": label_form or LabelForm(initial={"label": page.label.text if page.label else ""}),

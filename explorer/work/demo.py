@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db.models import Count, Q
 
-from explorer.actions import labels, lists
+from explorer.actions import labels, lists, steerings
 from explorer.models import Sae
 from explorer.work import snippets
 from explorer.work.attempt import Attempt, Refused
@@ -63,8 +63,10 @@ def run(attempt: Attempt) -> dict[str, Any]:
     then: list[Following] = [("demo", {"group": number + 1, "saes": [sae.pk for sae in found]})]
     if number + 1 == len(GROUPS):
         read_here = Q(collections__corpus=added.corpus) | Q(pk__in=[sae.pk for sae in found])
+        labelled = Sae.objects.filter(labels__current=True, strengths=None).order_by("pk").distinct()
         unmeasured = Sae.objects.filter(read_here, metrics__isnull=True).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
+        then += [("strength", {"sae": sae.pk}) for sae in labelled]
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
     named = Sae.objects.filter(pk__in=attempt.arguments.get("saes", ()), labels__current=True)
     if most_named := named.annotate(n=Count("labels")).order_by("-n").first():
@@ -85,3 +87,6 @@ def say(name: str, pk: int) -> None:
         found = lists.of_nobody(said["list"]["name"], said["list"]["notes"])
         for each in entries:
             lists.keep(found, sae, each["index"], by=None, text=each["note"])
+    for each in json.loads((BUNDLE / "steerings.json").read_text(encoding="utf-8")):
+        if each["sae"] == name:
+            steerings.show(each["key"], each["title"], each["asked"], each["result"])

@@ -43,7 +43,19 @@
     for (const [token, q] of others) add(list, `“${token}”`, percent(q));
   });
 
+  const LOOK = 1_000; // milliseconds between two looks at a place in the queue
+
+  async function place() {
+    const waiting = document.querySelector("[data-place]");
+    if (waiting && !document.hidden) {
+      const answer = await fetch(waiting.dataset.place);
+      if (answer.ok) waiting.textContent = await answer.text();
+    }
+    if (document.querySelector("[data-place]")) setTimeout(place, LOOK);
+  }
+
   function watchAll() {
+    if (document.querySelector("[data-place]")) setTimeout(place, LOOK);
     watch();
     // jobs.js puts a new panel in the place of the old one when the state changes.
     const streams = document.querySelector("[data-streams]");
