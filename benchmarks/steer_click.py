@@ -1,8 +1,8 @@
 """From a click to a steered token: `python -m benchmarks.steer_click`.
 
 A feature's page of the demo's deep lm in a real Chromium, by the real server, broker and interactive worker, all on
-this machine: the time from the click on "Once, beside the model as it is" to the frame in which the first steered token has
-been drawn, beside the time that the bare lm takes to its first token in this process.
+this machine: the time from the click on "Once, beside the model as it is" to the frame in which the first steered token
+has been drawn, beside the time that the bare lm takes to its first token in this process.
 """
 
 import argparse

@@ -65,6 +65,8 @@ def best(found: Sequence[Tried]) -> Tried:
 
 
 def _written(lm: Lm, prompt: list[int], runs: Sequence[Run], new_tokens: int, seed: int) -> list[list[int]]:
+    if lm.max_length is not None:
+        new_tokens = min(new_tokens, lm.max_length - len(prompt))
     found: list[list[int]] = [[] for _ in runs]
     seeded = [Run(run.interventions, seed) for run in runs]
     for steps in steered(lm, Plan(prompt, seeded, new_tokens)):

@@ -5,8 +5,9 @@ Each with its feature at its best measured strength, so the demo must have come 
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import django
 
@@ -14,7 +15,8 @@ TO = Path(__file__).resolve().parent.parent / "steerings.json"
 LOOK = 0.2
 
 
-class Sweep(NamedTuple):
+@dataclass(frozen=True)
+class Sweep:
     key: str
     title: str
     sae: str
@@ -45,15 +47,15 @@ def main() -> None:
         assert strength, f"feature {each.index} of {each.sae} was not measured"
         wanted = Wanted(sae, each.index, Method.ADD, strength.times, Unit.P99, Where.EVERYWHERE)
         what = asked(sae, each.prompt, queries.changes([wanted]), "sweep")
-        found.append(each._asdict() | {"asked": what.to_json(), "result": _result(what)})
+        found.append(asdict(each) | {"asked": what.to_json(), "result": _result(what)})
     TO.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def _result(what: Any) -> dict[str, Any]:
     """By the demo's own worker."""
-    from explorer.actions import steerings
     from django.contrib.auth.models import User
 
+    from explorer.actions import steerings
     from explorer.models import Steering
 
     made = steerings.start(what, by=User.objects.get(username="admin"), who="demo", watched=False)

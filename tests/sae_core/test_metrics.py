@@ -97,6 +97,19 @@ def brute_force(lm: Lm, sae: Sae, rows: np.ndarray[Any, Any], mask_ids: list[int
         float(x[t].norm()) for (x, _), keep in zip(vectors, kept, strict=True) for t in range(len(x)) if keep[t]
     )
     limit = 10 * norms[(len(norms) - 1) // 2]
+
+    def scale(x: Tensor) -> float:
+        """What the SAE's rows are multiplied by, at a token."""
+        if not config.undo_normalise or config.normalise == Normalise.NONE:
+            return 1.0
+        return float(x.std() if config.normalise == Normalise.LAYER_NORM else x.norm() / len(x) ** 0.5)
+
+    norms_out = sorted(
+        float(y[t].norm()) / scale(x[t])
+        for (x, y), keep in zip(vectors, kept, strict=True)
+        for t in range(len(y))
+        if keep[t]
+    )
     if no_sinks:
         kept = [
             [k and float(x[t].norm()) <= limit for t, k in enumerate(keep)]
@@ -106,6 +119,7 @@ def brute_force(lm: Lm, sae: Sae, rows: np.ndarray[Any, Any], mask_ids: list[int
     mean = all_y.mean(0)
     found: dict[str, Any] = {
         "tokens": len(all_y), "sinks": sum(each > limit for each in norms), "ce": [0.0] * 4, "kl": 0.0,
+        "typical_norm": norms_out[(len(norms_out) - 1) // 2],
         "fired": torch.zeros(sae.n_latents, dtype=torch.int64), "error": 0.0, "product": 0.0, "length": 0.0,
     }  # fmt: skip
     predicted = 0
@@ -166,6 +180,7 @@ def test_against_brute_force(name: str, bos: bool, padding: bool) -> None:
         "ce_mean": ce_mean,
         "ce_degradation": ce_sae - ce_clean,
         "kl": expected["kl"] / tokens,
+        "typical_norm": expected["typical_norm"],
         "never_fired_below": 3 / tokens,
     }
     for key, value in near.items():

@@ -192,7 +192,8 @@ def test_a_page_is_kept_until_something_changes(looking: Client, explored: Explo
 def test_it_takes_as_many_queries_whatever_it_shows(
     looking: Client, explored: Explored, evidence: ArrayFile, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    """Session, user, version, edition; the feature, contexts, documents, labels; what is around, what keeps it, and steering."""
+    """Session, user, version, edition; the feature, contexts, documents, labels; what is around, what keeps it, what is
+    known of steering with it."""
     fires = firing(evidence)
     looking.get(f"{explored.page}features/{fires[0]}/")  # the vocabulary, and the SAE, are read once
     for index in (fires[0], fires[-1]):

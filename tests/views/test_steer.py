@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client
+from django.utils.html import escape
 from pytest_django import Settings
 
 from explorer import steered
-from explorer.actions import collections, jobs
+from explorer.actions import collections, jobs, labels
 from explorer.forms.steering import SETS
-from explorer.models import Job, Steering
+from explorer.models import Account, Activity, FeatureList, Job, ListEntry, Sae, Steering, Strength
+from explorer.models.access import Role
 from explorer.models.jobs import JobState
+from explorer.numbers import percent
 from explorer.steering import Asked
 from explorer.vocabulary import of as words_of
 from tests.explored import SILENT, Explored
@@ -275,3 +279,115 @@ def test_visitors_follow_steerings_and_no_other_jobs(client: Client, explored: E
 
 def test_an_empty_library_says_what_is_missing(looking: Client) -> None:
     assert "There is nothing to steer with yet" in looking.get("/steer/").content.decode()
+
+
+def picks(page: str) -> list[tuple[str, str, str]]:
+    return re.findall(r'data-pick="([^"]+)" data-index="(\d+)" data-strength="([^"]+)"', page)
+
+
+def measure(explored: Explored, index: int, times: float, likelier: float) -> None:
+    about = [{"times": times, "likelier": likelier, "perplexity": 1.5, "repetition": 0.25}]
+    Strength.objects.create(sae=explored.sae, index=index, times=times, likelier=likelier, perplexity=1.5, tried=about)
+
+
+def test_features_are_steered_with_at_their_best_strength(looking: Client, explored: Explored) -> None:
+    measure(explored, 5, 4.0, 6.5)
+    labels.give(explored.sae, 5, "a named one", by=None)
+    page = looking.get(f"{explored.page}features/5/").content.decode()
+    assert "Added at 4 times its 99th percentile, where its tokens are 6.5 times as likely" in page
+    assert re.search(r'<tr aria-current="true"><th scope="row" class="number">4</th>', page)
+    looking.post(f"{explored.page}features/5/steer/", {"prompt": "A text", "texts": "pair"})
+    assert asked().changes[0].strength == 4.0
+    begun = looking.get(f"/steer/?feature={explored.sae.slug}/5").content.decode()
+    assert re.search(r'name="changes-0-strength" value="4.0"', begun)
+    assert picks(begun) == [(explored.sae.slug, "5", "4.0")]
+    assert "at 4 ×, its tokens 6.5 times as likely" in begun
+
+
+def test_features_are_found_by_words_an_index_or_in_a_list(looking: Client, viewer: User, explored: Explored) -> None:
+    measure(explored, 8, 2.0, 3.0)
+    labels.give(explored.sae, 8, "words of a label", by=None)
+    slug = explored.sae.slug
+    found = {q: picks(looking.get("/steer/find/", {"q": q}).content.decode()) for q in ("label", "5", "#8", "nothing")}
+    assert found == {"label": [(slug, "8", "2.0")], "5": [(slug, "5", "1")], "#8": [(slug, "8", "2.0")], "nothing": []}
+    assert "No label has" in looking.get("/steer/find/?q=<b>").content.decode()
+    mine = FeatureList.objects.create(name="mine", owner=viewer)
+    ListEntry.objects.create(list=mine, sae=explored.sae, index=7)
+    assert f'<option value="{mine.pk}">mine</option>' in looking.get("/steer/").content.decode()
+    assert picks(looking.get(f"/steer/find/?list={mine.pk}").content.decode()) == [(slug, "7", "1")]
+    theirs = FeatureList.objects.create(name="theirs", owner=User.objects.create_user("another"), shared=False)
+    assert looking.get(f"/steer/find/?list={theirs.pk}").status_code == 404
+    assert looking.get("/steer/find/?list=x").status_code == 400
+    assert picks(looking.get("/steer/find/").content.decode()) == [(slug, "8", "2.0")]
+
+
+def test_a_slider_is_marked_by_the_layer_s_typical_norm(looking: Client, explored: Explored) -> None:
+    activity = Activity.objects.get(collection=explored.collection, index=5)
+    there = f"/steer/by/{explored.sae.slug}/5/"
+    assert looking.get(there).json()["norm"] == 0  # not measured yet
+    Sae.objects.update(metrics={"typical_norm": 8.0}, edition=F("edition") + 1)
+    found = looking.get(there).json()
+    assert found == {
+        "label": "", "p99": pytest.approx(activity.p99), "maximum": pytest.approx(activity.maximum),
+        "norm": pytest.approx(activity.decoder_norm / 8), "best": None,
+    }  # fmt: skip
+    post(looking, explored, {"index": "5"}, {"index": "8", "method": "scale"})
+    first, second = asked().changes
+    assert first.share == pytest.approx(2 * activity.p99 * activity.decoder_norm / 8)
+    assert second.share is None
+    page = looking.get(f"/steer/{Steering.objects.get().key}/").content.decode()
+    assert f"{percent(first.share)} of the layer’s typical norm" in page
+    assert looking.get(f"/steer/by/{explored.sae.slug}/{explored.sae.n_latents}/").status_code == 404
+
+
+def body(answer: Any) -> str:
+    """Without what differs each time."""
+    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", answer.content.decode().partition("<main")[2])
+
+
+def test_a_script_is_answered_at_once_with_the_page_and_its_address(looking: Client, explored: Explored) -> None:
+    answer = looking.post("/steer/", form(explored, {"index": "5"}), headers={"HX-Request": "true"})
+    row = Steering.objects.get()
+    assert (answer.status_code, answer.headers["Content-Location"]) == (200, f"/steer/{row.key}/")
+    assert body(answer) == body(looking.get(f"/steer/{row.key}/"))
+
+
+def test_one_that_waits_says_how_many_come_before_it(looking: Client, explored: Explored) -> None:
+    address = post(looking, explored, {"index": "5"}).headers["Location"]
+    assert looking.get(f"{address}place/").content == b"It is the next"
+    job = Job.objects.get()
+    others = [Job(kind="read_text", queue=queue, pk=job.pk - 1 - n) for n, queue in enumerate(["interactive", "batch"])]
+    Job.objects.bulk_create(others)
+    assert looking.get(f"{address}place/").content == b"1 before it"
+    assert f'data-place="{address}place/" role="status">1 before it</span>' in looking.get(address).content.decode()
+    Job.objects.filter(pk=job.pk).update(state=JobState.DONE)
+    assert looking.get(f"{address}place/").content == b""
+
+
+def test_researchers_give_titles_and_pages_show_those_that_have_one(
+    client: Client, looking: Client, explored: Explored
+) -> None:
+    address = done(looking, explored)
+    assert looking.post(f"{address}title/", {"title": "mine"}).status_code == 403
+    researcher = User.objects.create_user("researcher")
+    Account.objects.create(user=researcher, role=Role.RESEARCHER)
+    client.force_login(researcher)
+    feature = f"{explored.page}features/5/"
+    before = client.get(feature)["ETag"]
+    client.post(f"{address}title/", {"title": "What <five> does"})
+    link = f'<a href="{address}">What &lt;five&gt; does</a>'
+    after = client.get(feature, headers={"If-None-Match": before})
+    assert link in after.content.decode()
+    assert link in client.get("/steer/").content.decode()
+    assert link not in client.get(f"{explored.page}features/8/").content.decode()
+    client.post(f"{address}title/", {"title": ""})
+    assert link not in client.get(feature).content.decode()
+
+
+def test_it_is_copied_as_text(looking: Client, explored: Explored) -> None:
+    page = looking.get(done(looking, explored)).content.decode()
+    text = page.partition('<pre id="steer-text" hidden>')[2].partition("</pre>")[0]
+    words = words_of(explored.sae.lm)
+    assert f"## As it is\n{escape(''.join(words.text([5, 9, 17])))}\n" in text
+    assert f"Feature 5 of {explored.sae.slug}: 2 × its 99th percentile is added" in text
+    assert "temperature 0.7, top_p 1, top_k 0, repetition_penalty 1" in text
