@@ -8,7 +8,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from explorer.models import Job
+from explorer.actions import labels
+from explorer.models import Job, Sae
 from explorer.models.jobs import JobState
 from tests.conftest import cookie_of
 from tests.e2e.axe import serious
@@ -23,6 +24,7 @@ pytestmark = [
 ]
 LONG = 2_048  # positions of the lm: enough for texts that take a while
 MANY = 1_000  # tokens
+ADDRESS = re.compile(r"/steer/[\w-]+/$")
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def ask(page: Page, web: Web, feature: str, button: str = "Sweep its strength") 
     page.keyboard.press("s")
     page.keyboard.type("Good text")
     page.get_by_role("button", name=button).click()
-    page.wait_for_url(re.compile("/steer/[^/]+/"))
+    page.wait_for_url(ADDRESS)
 
 
 def test_from_a_features_page_to_a_shared_sweep(
@@ -83,15 +85,27 @@ def test_from_a_features_page_to_a_shared_sweep(
     other.context.close()
 
 
-def ask_for_many(page: Page, web: Web, feature: str) -> Job:
+def fill_in(page: Page, web: Web, feature: str) -> None:
     page.goto(f"{web.address}{feature}")
     page.get_by_role("link", name="Choose strength, method, sampling").click()
     page.get_by_label("Prompt").fill("Good text")
     page.get_by_text("Length, sampling, chat").click()
     page.get_by_label("New tokens").fill(str(MANY))
+
+
+def send(page: Page) -> None:
     page.get_by_role("button", name="Write").click()
-    page.wait_for_url(re.compile("/steer/[^/]+/"))
+
+
+def sent(page: Page) -> Job:
+    page.wait_for_url(ADDRESS)
     return Job.objects.get(steering__key=page.url.split("/")[-2])
+
+
+def ask_for_many(page: Page, web: Web, feature: str) -> Job:
+    fill_in(page, web, feature)
+    send(page)
+    return sent(page)
 
 
 def cancelled(job: Job) -> Job:
@@ -137,13 +151,78 @@ def test_two_at_once_both_see_their_texts_grow(
 ) -> None:
     workers.start("interactive")
     other = let_in(browser.new_context().new_page(), web, User.objects.create_user("another"))
-    jobs = [ask_for_many(page, web, feature) for page in (signed_in, other)]
-    for page in (signed_in, other):
+    both = (signed_in, other)
+    for page in both:
+        fill_in(page, web, feature)
+    for page in both:
+        send(page)
+    jobs = [sent(page) for page in both]
+    for page in both:
         expect(page.locator("[data-written='0']")).not_to_be_empty(timeout=60_000)
-    assert {job.state for job in Job.objects.filter(pk__in=[each.pk for each in jobs])} == {JobState.RUNNING}
-    for page in (signed_in, other):
+    for page in both:
         expect(page.locator(".written .tokens")).to_have_count(2, timeout=60_000)
+    (begun, first), (began, last) = (
+        Job.objects.filter(pk__in=[each.pk for each in jobs])
+        .order_by("finished_at")
+        .values_list("started_at", "finished_at")
+    )
+    assert max(begun, began) < first < last, "one came after the other"
     other.context.close()
+
+
+def test_whoever_comes_back_has_lost_nothing(
+    generous: None, signed_in: Page, web: Web, workers: Workers, feature: str, broker_url: None
+) -> None:
+    workers.start("interactive")
+    job = ask_for_many(signed_in, web, feature)
+    written = signed_in.locator("[data-written='1']")
+    expect(written).not_to_be_empty(timeout=60_000)
+    before = written.text_content() or ""
+    signed_in.reload()
+    expect(written).not_to_be_empty()
+    until(lambda: len(written.text_content() or "") > len(before))
+    assert (written.text_content() or "").startswith(before)
+    expect(signed_in.locator(".written .tokens")).to_have_count(2, timeout=60_000)
+    ended = Job.objects.get(pk=job.pk)
+    assert (ended.state, ended.attempt) == (JobState.DONE, 1)
+
+
+def test_features_are_picked_and_their_strength_is_drawn(
+    signed_in: Page, web: Web, workers: Workers, feature: str, broker_url: None
+) -> None:
+    """From the search into the next row; the slider says how much of the typical norm is added."""
+    sae = Sae.objects.get()
+    Sae.objects.update(metrics={"typical_norm": 1000.0})
+    labels.give(sae, 8, "a named one", by=None)
+    signed_in.goto(f"{web.address}/steer/?feature={sae.slug}/5")
+    finding = signed_in.get_by_role("searchbox", name="Words of a label, or an index")
+    finding.fill("named")
+    finding.press("Enter")
+    signed_in.get_by_role("link", name="a named one").click()
+    rows = signed_in.locator(".change")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1).get_by_label("Feature")).to_have_value("8")
+    expect(rows.nth(1).locator(".called")).to_have_text("a named one")
+    expect(rows.nth(2).get_by_label("Feature")).to_have_value("")
+    row = rows.nth(1)
+    strength, slider, share = row.get_by_label("Strength").first, row.get_by_role("slider"), row.locator(".share")
+    expect(share).to_contain_text("of the layer’s typical norm")
+    weak = share.text_content()
+    slider.focus()
+    signed_in.keyboard.press("End")
+    expect(share).not_to_have_text(weak or "")
+    expect(share).to_have_attribute("data-strong", "")
+    assert float(strength.input_value()) == pytest.approx(float(slider.get_attribute("max") or 0), rel=0.01)
+    row.get_by_label("How").select_option("ablate")
+    expect(slider).to_be_hidden()
+    expect(strength).to_be_disabled()
+    assert serious(signed_in) == []
+    row.get_by_label("How").select_option("add")
+    strength.fill("1")
+    signed_in.get_by_label("Prompt").fill("Good text")
+    send(signed_in)
+    sent(signed_in)
+    expect(signed_in.locator(".told > li")).to_have_count(2)
 
 
 def test_what_a_feature_does_is_found_in_one_click(
