@@ -11,7 +11,13 @@ from torch import nn
 
 from sae_core.errors import BadInput
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "can't start new thread")
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "out of memory",
+    "not enough memory",
+    "can't start new thread",
+)
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -1,13 +1,14 @@
 """Text that an lm writes while latents are changed: several runs in one pass, token by token."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sae_core.changes import Changes
+from sae_core.devices import free, out_of_memory
 from sae_core.errors import BadInput
 from sae_core.hookpoints import check_passed
 from sae_core.interventions import Run
@@ -71,6 +72,30 @@ def steered(lm: Lm, plan: Plan) -> Generator[list[Written | None], None, None]:
             ended = [over or each.id in ends for each, over in zip(tokens, ended, strict=True)]
             if all(ended):
                 return
+
+
+class Step(NamedTuple):
+    """What some of the runs have come to, side by side."""
+
+    first: int  # of these runs, by its place in the plan
+    number: int  # of the token, from 0
+    tokens: list[Written | None]
+
+
+def steered_as_fits(lm: Lm, plan: Plan, first: int = 0) -> Generator[Step, None, None]:
+    """As `steered`, of which memory may not do for all runs at once: then one half of them is written after the other,
+    each once more from its first token. `first` is the place of the plan's first run among all."""
+    try:
+        for number, tokens in enumerate(steered(lm, plan)):
+            yield Step(first, number, tokens)
+        return
+    except (RuntimeError, MemoryError, OSError) as error:
+        if len(plan.runs) < 2 or not out_of_memory(error):
+            raise
+    free()  # out here, as the error holds all that was there when it came
+    half = len(plan.runs) // 2
+    yield from steered_as_fits(lm, replace(plan, runs=plan.runs[:half]), first)
+    yield from steered_as_fits(lm, replace(plan, runs=plan.runs[half:]), first + half)
 
 
 @torch.no_grad()

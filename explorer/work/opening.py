@@ -124,6 +124,6 @@ def _no_memory(error: BaseException) -> Refused:
     _ready.clear()
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return Refused(
-        f"There is not enough memory for this ({said}). Take fewer SAEs at once or shorter contexts, or a worker that "
-        "has more."
+        f"There is not enough memory for this ({said}). Take fewer SAEs at once, shorter contexts or a shorter prompt, "
+        "or a worker that has more."
     )

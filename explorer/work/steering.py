@@ -19,12 +19,12 @@ from explorer.steering import IN_UNITS, Asked, Method, Text, grouped
 from explorer.work.attempt import Attempt, Refused, Removed
 from explorer.work.opening import lm_of, refusing, sae_of
 from explorer.work.reading_text import lead_of
-from sae_core import Intervention, Lm, Plan, Run, Sampling, steered
+from sae_core import Intervention, Lm, Plan, Run, Sampling
 from sae_core import Method as CoreMethod
 from sae_core import Sae as CoreSae
 from sae_core import Where as CoreWhere
 from sae_core.judged import judged, repetition
-from sae_core.steer import Written
+from sae_core.steer import Step, Written, steered_as_fits
 
 EVERY = 0.04  # seconds between two lines: what people see as one movement, and PostgreSQL hardly notices
 
@@ -63,9 +63,12 @@ def _written(attempt: Attempt, asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, 
     sampling = Sampling(**vars(asked.sampling))
     found: list[list[Written]] = [[] for _ in runs]
     attempt.report(done=0, total=asked.new_tokens, unit="tokens")
-    for steps in _told(attempt, lm, steered(lm, Plan(ids, runs, asked.new_tokens, sampling))):
-        for own, token in zip(found, steps, strict=True):
-            own += [token] if token else []
+    telling = _Telling(attempt, lm, len(runs))
+    for step in steered_as_fits(lm, Plan(ids, runs, asked.new_tokens, sampling)):
+        for number, token in enumerate(step.tokens, start=step.first):
+            found[number][step.number :] = [token] if token else []
+        telling.hear(step)
+    telling.say()
     watched: dict[CoreSae, list[int]] = {}
     for each in asked.changes:
         latents = watched.setdefault(saes[each.sae][1], [])
@@ -104,29 +107,39 @@ def _interventions(asked: Asked, text: Text, saes: dict[str, tuple[Sae, CoreSae]
         yield Intervention(saes[each.sae][1], CoreMethod(each.method), each.indices, value, CoreWhere(each.where))
 
 
-def _told(attempt: Attempt, lm: Lm, writing: Iterator[list[Written | None]]) -> Iterator[list[Written | None]]:
-    """As it comes from the lm. The first tokens are said at once."""
-    assert lm.tokenizer is not None
-    decoders: list[codecs.IncrementalDecoder] = []
-    pieces: list[str | None] = []
-    next_line = 0.0
-    for done, steps in enumerate(writing, start=1):
-        if not decoders:
-            decoders = [codecs.getincrementaldecoder("utf-8")(errors="replace") for _ in steps]
-            pieces = [""] * len(steps)
-        for number, (token, decoder) in enumerate(zip(steps, decoders, strict=True)):
-            if token and (so_far := pieces[number]) is not None:
-                pieces[number] = so_far + decoder.decode(lm.tokenizer.token_bytes(token.id))
-        if time.monotonic() >= next_line or done == 1:
-            attempt.emit(json.dumps(pieces, ensure_ascii=False) + "\n")
-            if done == 1:
-                attempt.flush()  # for a stream that comes only now, and finds the row
-            pieces = ["" if token else None for token in steps]
-            next_line = time.monotonic() + EVERY
-        attempt.report(done=done)
-        yield steps
-    if any(pieces):
-        attempt.emit(json.dumps(pieces, ensure_ascii=False) + "\n")
+class _Telling:
+    """As it comes from the lm. The first tokens are said at once, and nothing that is written again is said again."""
+
+    def __init__(self, attempt: Attempt, lm: Lm, n_texts: int) -> None:
+        assert lm.tokenizer is not None
+        self._attempt, self._tokenizer = attempt, lm.tokenizer
+        self._decoders = [codecs.getincrementaldecoder("utf-8")(errors="replace") for _ in range(n_texts)]
+        self._heard = [0] * n_texts  # steps
+        self._ended = [False] * n_texts
+        self._pieces: list[str | None] = [""] * n_texts
+        self._next_line = 0.0
+
+    def hear(self, step: Step) -> None:
+        for number, token in enumerate(step.tokens, start=step.first):
+            if step.number < self._heard[number]:
+                continue
+            self._heard[number] += 1
+            self._ended[number] = token is None
+            if token:
+                new = self._decoders[number].decode(self._tokenizer.token_bytes(token.id))
+                self._pieces[number] = (self._pieces[number] or "") + new
+        if time.monotonic() >= self._next_line:
+            self.say()
+        self._attempt.report(done=sum(self._heard) // len(self._heard))
+
+    def say(self) -> None:
+        if not any(self._pieces):
+            return
+        self._attempt.emit(json.dumps(self._pieces, ensure_ascii=False) + "\n")
+        if not self._next_line:
+            self._attempt.flush()  # for a stream that comes only now, and finds the row
+        self._pieces = [None if ended else "" for ended in self._ended]
+        self._next_line = time.monotonic() + EVERY
 
 
 def _judged(

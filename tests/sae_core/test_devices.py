@@ -1,4 +1,5 @@
 import mmap
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_want_of_memory_is_told_from_other_errors(ask: Callable[[], object], exp
     with pytest.raises((RuntimeError, MemoryError, OSError)) as caught:
         ask()
     assert devices.out_of_memory(caught.value) == expected
+
+
+def test_want_of_memory_for_a_file(tmp_path: Path) -> None:
+    """Which torch maps: it is larger than all that this process may have."""
+    file, tib = tmp_path / "sparse", 1 << 40
+    with file.open("wb") as opened:
+        opened.truncate(2 * tib)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (tib, before[1]))
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            torch.from_file(str(file), size=2 * tib, dtype=torch.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert devices.out_of_memory(caught.value)
 
 
 def test_bytes_are_of_parameters_and_buffers_and_shared_ones_count_once() -> None:

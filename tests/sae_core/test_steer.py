@@ -1,6 +1,7 @@
 """Text that is written while latents are changed, beside `generate` of transformers and forwards without a cache."""
 
 import threading
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from sae_core.interventions import Intervention, Method, Run, Where
 from sae_core.lm import Lm
 from sae_core.sae import Sae
 from sae_core.sampling import Sampling
-from sae_core.steer import Plan, Written, steered, steered_logits
+from sae_core.steer import Plan, Written, steered, steered_as_fits, steered_logits
 from tests.sae_core import random_saes
 from tests.sae_core.small_lms import D_MODEL, FAMILIES, LONGEST, VOCAB, new_lm, small_lm, some_tokens
 
@@ -149,6 +150,91 @@ def test_whoever_leaves_leaves_no_hook(sae: Sae) -> None:
     writing.close()
     assert n_hooks(lm.hf) == 0
     assert torch.equal(lm.logits([PROMPT]), clean)
+
+
+def short_of_memory(lm: Lm, most: int, step: int) -> list[tuple[int, int]]:
+    """From that step on it asks for more than any machine has, wherever more runs than that are in one forward. Returns
+    the (runs, length) that came to the lm."""
+    came: list[tuple[int, int]] = []
+
+    def ask(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        runs, length = kwargs["input_ids"].shape
+        came.append((runs, length))
+        cache = kwargs["past_key_values"]
+        written = 0 if cache is None else cache.get_seq_length() + 1 - len(PROMPT)
+        if runs > most and written >= step:
+            torch.empty(1 << 50)
+
+    lm.hf.register_forward_pre_hook(ask, with_kwargs=True)
+    return came
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=0.8, top_p=0.9)], ids=str)
+@pytest.mark.parametrize(("most", "step"), [(5, 0), (3, 4), (1, 2), (1, 0), (6, 0)])
+def test_where_memory_does_not_do_for_all_runs_they_are_written_in_parts(
+    most: int, step: int, sampling: Sampling, sae: Sae
+) -> None:
+    lm, runs = without_end("llama"), several(sae)
+    whole = texts(lm, runs, sampling)
+    came = short_of_memory(lm, most, step)
+    found: list[list[Written]] = [[] for _ in runs]
+    heard: list[list[int]] = [[] for _ in runs]
+    for each in steered_as_fits(lm, Plan(PROMPT, runs, 12, sampling)):
+        for number, token in enumerate(each.tokens, start=each.first):
+            assert token
+            found[number][each.number :] = [token]
+            heard[number].append(each.number)
+    assert [ids(text) for text in found] == [ids(text) for text in whole]
+    begun = [n_runs for n_runs, length in came if length == len(PROMPT)]
+    parts = {6: [6], 5: [6, 3, 3], 3: [6, 3, 3], 1: [6, 3, 1, 2, 1, 1, 3, 1, 2, 1, 1]}[most]
+    assert begun == parts
+    # Each time it was tried, and then to the end.
+    times = {6: 0, 5: 1, 3: 1, 1: 2}[most]
+    assert heard[0] == [*range(step)] * times + [*range(12)]
+    assert n_hooks(lm.hf) == 1, "but for that of this test"
+
+
+def test_one_run_that_memory_does_not_do_for_is_an_error(sae: Sae) -> None:
+    lm = without_end("llama")
+    came = short_of_memory(lm, 0, 3)
+    writing = steered_as_fits(lm, Plan(PROMPT, several(sae)[:2], 12))
+    tokens = [next(writing) for _ in range(6)]
+    assert [(each.first, each.number, len(each.tokens)) for each in tokens] == [
+        *((0, number, 2) for number in range(3)), *((0, number, 1) for number in range(3)),
+    ]  # fmt: skip
+    with pytest.raises(RuntimeError, match="memory"):
+        next(writing)
+    assert [length for _, length in came] == [len(PROMPT), 1, 1, 1] * 2, "the other would not do either"
+
+
+def test_what_was_there_when_memory_did_not_do_is_given_back(sae: Sae) -> None:
+    lm, there = without_end("llama"), list[weakref.ref[Any]]()
+    held: list[bool] = []
+
+    def ask(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["past_key_values"] is not None and len(kwargs["input_ids"]) == 2:
+            there.append(weakref.ref(kwargs["past_key_values"]))
+            torch.empty(1 << 50)
+        held.extend(each() is not None for each in there)
+
+    lm.hf.register_forward_pre_hook(ask, with_kwargs=True)
+    list(steered_as_fits(lm, Plan(PROMPT, several(sae)[:2], 4)))
+    assert len(there) == 1
+    assert held == [False] * 8
+
+
+def test_any_other_error_stays_what_it_is(sae: Sae) -> None:
+    lm = without_end("llama")
+    begun: list[int] = []
+
+    def fail(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        begun.append(len(kwargs["input_ids"]))
+        torch.empty(2) @ torch.empty(3)
+
+    lm.hf.register_forward_pre_hook(fail, with_kwargs=True)
+    with pytest.raises(RuntimeError, match="size"):
+        list(steered_as_fits(lm, Plan(PROMPT, several(sae), 4)))
+    assert begun == [6]
 
 
 def test_two_threads_write_at_once_on_one_lm(sae: Sae) -> None:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from explorer import steered, steering
 from explorer.actions import steerings
-from explorer.models import Sae, Steering
+from explorer.models import Job, Sae, Steering
 from explorer.models.jobs import JobState
 from explorer.queries import library
 from explorer.queries import steerings as queries
@@ -113,15 +113,55 @@ def test_it_is_told_as_it_comes(sae: Sae) -> None:
     row = done(asked(sae, changed(sae, 5), new_tokens=16, sampling=Sampling(temperature=1.5)))
     assert row.job
     assert row.result
-    lines = [json.loads(line) for line in row.job.text.splitlines()]
     tokenizer = lm_of(sae.lm).tokenizer
     assert tokenizer
-    for number, text in enumerate(row.result["texts"]):
-        heard = "".join(line[number] for line in lines if line[number] is not None)
+    for text, told in zip(row.result["texts"], heard(row.job), strict=True):
         whole = tokenizer.text_and_spans(text["ids"]).text.decode(errors="replace")
-        assert whole.startswith(heard)
-        assert len(whole) - len(heard) <= 1, "a character whose other half never came"
+        assert whole.startswith(told)
+        assert len(whole) - len(told) <= 1, "a character whose other half never came"
     assert (row.job.done, row.job.unit) == (16, "tokens")
+
+
+def test_texts_that_memory_does_not_do_for_at_once_are_told_and_kept_as_if_it_had(
+    sae: Sae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the 7th token on, three texts are more than this lm has memory for."""
+    monkeypatch.setattr("explorer.work.steering.EVERY", 0)
+    monkeypatch.setattr("explorer.work.attempt.FLUSH_EVERY", 0)
+    sampled = Sampling(temperature=1.5)
+    what = asked(sae, changed(sae, 5), new_tokens=16, sampling=sampled, texts=(*SWEEP, Text(0, 3)))
+    whole = done(what)
+    assert whole.job
+    assert whole.result
+    enough = len(whole.result["prompt"]) + 6
+    reported: list[int] = []
+    refused: list[int] = []
+
+    def ask(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        reported.extend(Job.objects.filter(kind="steer", state=JobState.RUNNING).values_list("done", flat=True))
+        cache, runs = kwargs.get("past_key_values"), len(kwargs["input_ids"])
+        if runs > 2 and cache is not None and cache.get_seq_length() >= enough:
+            refused.append(runs)
+            torch.empty(1 << 50)
+
+    hook = lm_of(sae.lm).hf.register_forward_pre_hook(ask, with_kwargs=True)
+    try:
+        parts = done(what)
+    finally:
+        hook.remove()
+    assert parts.job
+    assert parts.result
+    assert [text["ids"] for text in parts.result["texts"]] == [text["ids"] for text in whole.result["texts"]]
+    assert heard(parts.job) == heard(whole.job)
+    assert (parts.job.done, parts.job.total) == (16, 16)
+    assert reported == sorted(reported), "it never goes back"
+    assert {*reported} == {*range(17)}
+    assert refused == [6, 3, 3]
+
+
+def heard(job: Job) -> list[str]:
+    lines = [json.loads(line) for line in job.text.splitlines()]
+    return ["".join(piece or "" for piece in column) for column in zip(*lines, strict=True)]
 
 
 def test_what_the_lm_as_it_is_makes_of_it(sae: Sae) -> None:
