@@ -12,6 +12,7 @@ from explorer.steering import IN_UNITS, Asked, Change, Group, Method, Text, Unit
 from explorer.tokens import Vocabulary, render
 
 REPEATS = 0.4  # of its stretches of four tokens, from which on a text is said to repeat itself
+PRINTED = "    print([token and lm.tokenizer.decode([token.id]) for token in tokens])"
 UNLIKELY = 8.0  # times the perplexity of the text as it is
 
 
@@ -36,7 +37,9 @@ class Watched:
 
 
 def title(text: Text, texts: Sequence[Text]) -> str:
-    if text.control is not None:
+    if text.prompted:
+        named = "Just prompted"
+    elif text.control is not None:
         named = "A random direction"
     elif not text.times:
         named = "As it is"
@@ -54,22 +57,27 @@ def watched(asked: Asked, key: str) -> list[Watched]:
 def columns(asked: Asked, result: dict[str, Any] | None, words: Vocabulary, key: str) -> list[Column]:
     titles = [title(each, asked.texts) for each in asked.texts]
     if result is None:
-        return [Column(name, not text.times) for name, text in zip(titles, asked.texts, strict=True)]
-    n_prompt, written = len(result["prompt"]), result["texts"]
-    acts = [each["activations"][key][n_prompt:] for each in written]
+        return [Column(name, _as_it_is(text)) for name, text in zip(titles, asked.texts, strict=True)]
+    written = result["texts"]
+    n_prompt = [len(each.get("prompt") or result["prompt"]) for each in written]
+    acts = [each["activations"][key][n:] for each, n in zip(written, n_prompt, strict=True)]
     peak = max((act for each in acts for act in each), default=0.0)
-    plain = {each["seed"]: each["perplexity"] for each in written if not each["times"]}
+    plain = {text.seed: each["perplexity"] for text, each in zip(asked.texts, written, strict=True) if _as_it_is(text)}
     return [
         Column(
             name,
-            not each["times"],
-            render(words, each["ids"], own, peak=peak or None, first=n_prompt, label=name) if each["ids"] else None,
+            _as_it_is(text),
+            render(words, each["ids"], own, peak=peak or None, first=n, label=name) if each["ids"] else None,
             len(each["ids"]),
             each["perplexity"],
             tuple(_warnings(each, plain.get(each["seed"]))),
         )
-        for name, each, own in zip(titles, written, acts, strict=True)
+        for name, text, each, own, n in zip(titles, asked.texts, written, acts, n_prompt, strict=True)
     ]
+
+
+def _as_it_is(text: Text) -> bool:
+    return not text.times and not text.prompted
 
 
 def _warnings(text: dict[str, Any], as_it_is: float | None) -> list[str]:
@@ -127,12 +135,18 @@ def program(asked: Asked, result: dict[str, Any]) -> str:
     lines += ["def changed(times):", "    if not times:", "        return ()", "    return ("]
     lines += [_intervention(each) for each in grouped(asked.changes)]
     lines += ["    )", "", f"prompt = {result['prompt']!r}"]
-    runs = ", ".join(f"({each.times!r}, {each.seed!r}, {each.control!r})" for each in asked.texts)
+    changed = [each for each in asked.texts if not each.prompted]
+    runs = ", ".join(f"({each.times!r}, {each.seed!r}, {each.control!r})" for each in changed)
     lines.append(f"texts = [{runs}]  # times, seed, control")
     lines.append("runs = [Run(changed(times), seed, control) for times, seed, control in texts]")
     lines.append(f"sampling = {asked.sampling!r}")
     lines.append(f"for tokens in sae_core.steered(lm, Plan(prompt, runs, {asked.new_tokens}, sampling)):")
-    lines.append("    print([token and lm.tokenizer.decode([token.id]) for token in tokens])")
+    lines.append(PRINTED)
+    for text, written in zip(asked.texts, result["texts"], strict=True):
+        if text.prompted:
+            lines += ["", f"prompted = {written['prompt']!r}"]
+            plan = f"Plan(prompted, [Run((), {text.seed!r})], {asked.new_tokens}, sampling)"
+            lines += [f"for tokens in sae_core.steered(lm, {plan}):", PRINTED]
     return "\n".join(lines) + "\n"
 
 
@@ -150,6 +164,8 @@ def as_text(asked: Asked, result: dict[str, Any], words: Vocabulary) -> str:
     """To paste into a letter: what was asked, and each text."""
     lines = [f"Prompt: {asked.prompt}"]
     lines += [f"Feature {each.index} of {each.sae}: {told(each)}" for each in asked.changes]
+    if asked.instruction:
+        lines.append(f"Just prompted with: {asked.instruction}")
     lines.append(f"Sampling: {', '.join(f'{name} {value:g}' for name, value in vars(asked.sampling).items())}")
     for text, written in zip(asked.texts, result["texts"], strict=True):
         lines += ["", f"## {title(text, asked.texts)}", "".join(words.text(written["ids"]))]

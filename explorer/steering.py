@@ -72,6 +72,7 @@ class Text:
     times: float
     seed: int
     control: int | None = None  # the seed of a direction drawn by chance, along which as much is changed
+    prompted: bool = False  # nothing is changed, but for the instruction that stands before the prompt
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Asked:
     texts: tuple[Text, ...]
     sampling: Sampling
     new_tokens: int
+    instruction: str = ""  # of texts that are but prompted, which come last
 
     @property
     def cost(self) -> int:
@@ -181,6 +183,10 @@ def check(asked: Asked, role: Role, *, most_tokens: int, most_texts: int) -> Non
         raise Wrong(("prompt",), "Write something that the lm can go on from.")
     if len(asked.prompt) > LONGEST_PROMPT:
         raise Wrong(("prompt",), f"At most {LONGEST_PROMPT:,} characters; this has {len(asked.prompt):,}.")
+    if len(asked.instruction) > LONGEST_PROMPT:
+        raise Wrong(("instruction",), f"At most {LONGEST_PROMPT:,} characters; this has {len(asked.instruction):,}.")
+    if any(each.prompted for each in asked.texts) and not asked.instruction.strip():
+        raise Wrong(("instruction",), "Say what the lm is to be prompted with.")
     if not asked.texts:
         raise Wrong(("texts",), "Ask for one text at least.")
     if len(asked.texts) > most_texts:

@@ -47,6 +47,7 @@ class SteeredText(Strict):
     control: Annotated[
         Seed | None, Field(description="The seed of a random direction, along which as much is changed")
     ] = None
+    prompted: Annotated[bool, Field(description="Nothing is changed; the instruction stands before the prompt")] = False
 
 
 class SamplingIn(Strict):
@@ -65,6 +66,7 @@ class SteeringIn(Strict):
     texts: Annotated[list[SteeredText], Field(description="All in one pass")] = [SteeredText(times=0), SteeredText()]
     sampling: SamplingIn = SamplingIn()
     new_tokens: int = 48
+    instruction: Annotated[str, Field(max_length=1_000_000, description="For texts that are just prompted")] = ""
 
 
 class SteeringOut(Schema):
@@ -116,12 +118,14 @@ def _asked(given: SteeringIn) -> Asked:
         queries.Wanted(saes[each.sae], each.index, each.method, each.strength, each.unit, each.where)
         for each in given.changes
     ]
+    texts = [steering.Text(each.times, each.seed, each.control, each.prompted) for each in given.texts]
     return Asked(
         lm=wanted[0].sae.lm.fingerprint,
         prompt=plain(given.prompt),
         chat=given.chat,
         changes=queries.changes(wanted),
-        texts=tuple(steering.Text(each.times, each.seed, each.control) for each in given.texts),
+        texts=tuple(sorted(texts, key=lambda each: each.prompted)),
         sampling=steering.Sampling(**given.sampling.dict()),
         new_tokens=given.new_tokens,
+        instruction=plain(given.instruction),
     )

@@ -73,11 +73,15 @@ class PromptForm(forms.Form):
     )  # fmt: skip
 
     def clean_prompt(self) -> str:
-        # A browser sends the line ends of a form.
-        return plain(str(self.cleaned_data["prompt"]).replace("\r\n", "\n"))
+        return _as_typed(str(self.cleaned_data["prompt"]))
 
 
 class SteerForm(PromptForm):
+    instruction = forms.CharField(
+        strip=False, required=False, label="Or just prompt it",
+        help_text="Stands before the prompt in one more text, in which nothing is changed: what asking alone would do.",
+        widget=forms.Textarea(attrs={"rows": 1, "dir": "auto", "placeholder": "For instance: Write about Python."}),
+    )  # fmt: skip
     chat = forms.BooleanField(required=False, label="As a turn of a chat, by the tokenizer’s template")
     new_tokens = forms.IntegerField(min_value=1, label="New tokens", initial=40)
     temperature = forms.FloatField(
@@ -93,6 +97,9 @@ class SteerForm(PromptForm):
         widget=forms.NumberInput(attrs={"step": "any"}),
     )  # fmt: skip
     seed = forms.IntegerField(min_value=0, max_value=BIGGEST_SEED, initial=0)
+
+    def clean_instruction(self) -> str:
+        return _as_typed(str(self.cleaned_data["instruction"]))
 
 
 class FindForm(forms.Form):
@@ -142,7 +149,7 @@ class Playground:
             return None
         return asked(
             wanted[0].sae, given["prompt"], changes, given["texts"], seed=given["seed"], chat=given["chat"],
-            new_tokens=given["new_tokens"],
+            new_tokens=given["new_tokens"], instruction=given["instruction"],
             sampling=Sampling(given["temperature"], given["top_p"], given["top_k"], given["repetition_penalty"]),
         )  # fmt: skip
 
@@ -157,23 +164,31 @@ class Playground:
 
 def asked(
     sae: Sae, prompt: str, changes: Sequence[Change], texts: str, *, seed: int = 0, chat: bool = False,
-    new_tokens: int | None = None, sampling: Sampling = USUAL,
+    new_tokens: int | None = None, sampling: Sampling = USUAL, instruction: str = "",
 ) -> Asked:  # fmt: skip
     _, wanted = SETS[texts]
+    prompted = [Text(0, seed, prompted=True)] if instruction.strip() else []
     return Asked(
         lm=sae.lm.fingerprint,
         prompt=prompt,
         chat=chat,
         changes=tuple(changes),
-        texts=tuple(Text(times, seed + more, control) for times, more, control in wanted),
+        texts=(*(Text(times, seed + more, control) for times, more, control in wanted), *prompted),
         sampling=sampling,
         new_tokens=new_tokens or min(40, settings.STEER_TOKENS),
+        instruction=instruction if prompted else "",
     )
 
 
 def _as_form(before: Asked) -> dict[str, Any]:
     first = min((text.seed for text in before.texts), default=0)
-    shape = [(text.times, text.seed - first, text.control) for text in before.texts]
+    shape = [(text.times, text.seed - first, text.control) for text in before.texts if not text.prompted]
     named = next((name for name, (_, wanted) in SETS.items() if wanted == shape), "pair")
     about = {"prompt": before.prompt, "chat": before.chat, "new_tokens": before.new_tokens, "texts": named}
+    about["instruction"] = before.instruction
     return about | vars(before.sampling) | {"seed": first}
+
+
+def _as_typed(text: str) -> str:
+    """A browser sends the line ends of a form."""
+    return plain(text.replace("\r\n", "\n"))

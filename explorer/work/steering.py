@@ -3,7 +3,8 @@
 Arguments: `steering`, its key. The job's text is one line of JSON for each step: of every text what it has come to
 since the line before, null once it has ended. What is kept of the whole is `Steering.result`: `prompt`, the ids that
 were read; `first`, the position from which on they are the prompt's own; `texts`, as steering.Asked has them, with what
-each has written, token by token, and what the lm as it is makes of that.
+each has written, token by token, and what the lm as it is makes of that; and with a `prompt` of its own where a text
+was but prompted.
 """
 
 import codecs
@@ -58,16 +59,20 @@ def _opened(asked: Asked) -> tuple[Lm, dict[str, tuple[Sae, CoreSae]]]:
 
 
 def _written(attempt: Attempt, asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, CoreSae]]) -> dict[str, Any]:
-    ids, first = _prompt(asked, lm, saes)
+    ids, first = _prompt(asked, asked.prompt, lm, saes)
     runs = [Run(tuple(_interventions(asked, text, saes)), text.seed, text.control) for text in asked.texts]
+    n_changed = sum(not text.prompted for text in asked.texts)
+    told = _prompt(asked, f"{asked.instruction}\n\n{asked.prompt}", lm, saes)[0] if n_changed < len(runs) else []
     sampling = Sampling(**vars(asked.sampling))
     found: list[list[Written]] = [[] for _ in runs]
     attempt.report(done=0, total=asked.new_tokens, unit="tokens")
     telling = _Telling(attempt, lm, len(runs))
-    for step in steered_as_fits(lm, Plan(ids, runs, asked.new_tokens, sampling)):
-        for number, token in enumerate(step.tokens, start=step.first):
-            found[number][step.number :] = [token] if token else []
-        telling.hear(step)
+    for prompt, some, place in ((ids, runs[:n_changed], 0), (told, runs[n_changed:], n_changed)):
+        plan = Plan(prompt, some, asked.new_tokens, sampling)
+        for step in steered_as_fits(lm, plan, place) if some else ():
+            for number, token in enumerate(step.tokens, start=step.first):
+                found[number][step.number :] = [token] if token else []
+            telling.hear(step)
     telling.say()
     watched: dict[CoreSae, list[int]] = {}
     for each in asked.changes:
@@ -77,21 +82,23 @@ def _written(attempt: Attempt, asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, 
     texts = []
     for text, tokens in zip(asked.texts, found, strict=True):
         attempt.check()
-        texts.append(vars(text) | _judged(lm, ids, tokens, watched, slugs, asked.new_tokens))
+        prompt = told if text.prompted else ids
+        about = vars(text) | ({"prompt": told} if text.prompted else {})
+        texts.append(about | _judged(lm, prompt, tokens, watched, slugs, asked.new_tokens))
     return {"prompt": ids, "first": first, "texts": texts}
 
 
-def _prompt(asked: Asked, lm: Lm, saes: dict[str, tuple[Sae, CoreSae]]) -> tuple[list[int], int]:
+def _prompt(asked: Asked, text: str, lm: Lm, saes: dict[str, tuple[Sae, CoreSae]]) -> tuple[list[int], int]:
     tokenizer = lm.tokenizer
     if tokenizer is None:
         raise Refused(f"{lm.name} came without a tokenizer, so it writes no text.")
     if asked.chat:
         if not tokenizer.hf.chat_template:
             raise Refused(f"The tokenizer of {lm.name} has no template for chats; steer it without one.")
-        turn = [{"role": "user", "content": asked.prompt}]
-        text = tokenizer.hf.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        return tokenizer.encode(text), 0
-    own = tokenizer.encode(asked.prompt)
+        turn = [{"role": "user", "content": text}]
+        templated = tokenizer.hf.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        return tokenizer.encode(templated), 0
+    own = tokenizer.encode(text)
     row, sae = next(iter(saes.values()), (None, None))
     lead = lead_of(row, sae, lm)
     return [*lead, *own], len(lead)

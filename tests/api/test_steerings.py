@@ -64,7 +64,10 @@ def test_it_is_started_and_looked_at(steering: Client, viewer: User, explored: E
     assert p99 > 0
     assert asked["prompt"] == "a\ufffdb"
     assert asked["lm"] == explored.sae.lm.fingerprint
-    assert asked["texts"] == [{"times": 0, "seed": 0, "control": None}, {"times": 1, "seed": 3, "control": 1}]
+    assert asked["texts"] == [
+        {"times": 0, "seed": 0, "control": None, "prompted": False},
+        {"times": 1, "seed": 3, "control": 1, "prompted": False},
+    ]
 
     Steering.objects.update(result={"texts": []})
     end()
@@ -92,6 +95,8 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_queued(steering: Client,
         (["changes"], {"changes": []}),
         (["prompt"], {"prompt": "  "}),
         (["prompt"], {"prompt": "x" * 4_001}),
+        (["instruction"], {"texts": [{"prompted": True}]}),
+        (["instruction"], {"instruction": "x" * 4_001}),
         (["texts"], {"texts": []}),
         (["texts"], {"texts": [{}] * 9}),
         (["texts", 0, "seed"], {"texts": [{"seed": -1}]}),

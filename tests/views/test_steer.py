@@ -161,13 +161,14 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ("say what becomes of the same feature", [{"index": "5"}, {"index": "5", "method": "clamp"}], {}),
     ("Name a feature to change.", [], {}),
     ("From 1 to 64 new tokens.", [{"index": "5"}], {"new_tokens": "65"}),
+    ("At most 4,000 characters; this has 4,001.", [{"index": "5"}], {"instruction": "x" * 4_001}),
     ("Select a valid choice", [{"index": "5"}], {"texts": "hundreds"}),
     ("Select a valid choice", [{"index": "5", "sae": "none"}], {}),
     ("less than or equal to 10", [{"index": "5"}], {"temperature": "11"}),
 ]
 
 
-@pytest.mark.parametrize(("says", "rows", "changes"), WRONG, ids=[each[0] for each in WRONG])
+@pytest.mark.parametrize(("says", "rows", "changes"), WRONG, ids=[str(number) for number in range(len(WRONG))])
 def test_what_is_wrong_is_said_at_its_field(
     looking: Client, explored: Explored, says: str, rows: list[dict[str, Any]], changes: dict[str, Any]
 ) -> None:
@@ -391,3 +392,24 @@ def test_it_is_copied_as_text(looking: Client, explored: Explored) -> None:
     assert f"## As it is\n{escape(''.join(words.text([5, 9, 17])))}\n" in text
     assert f"Feature 5 of {explored.sae.slug}: 2 × its 99th percentile is added" in text
     assert "temperature 0.7, top_p 1, top_k 0, repetition_penalty 1" in text
+
+
+def test_or_it_is_just_prompted(looking: Client, explored: Explored) -> None:
+    address = post(looking, explored, {"index": "5"}, instruction="Write <b>\r\nso").headers["Location"]
+    what = asked()
+    assert what.instruction == "Write <b>\nso"
+    assert [(text.times, text.seed, text.prompted) for text in what.texts] == [
+        (0, 3, False),
+        (1, 3, False),
+        (0, 3, True),
+    ]
+    page = looking.get(address).content.decode()
+    assert re.findall(r"<h2[^>]*>(.*)</h2>", page)[:3] == ["As it is", "Steered", "Just prompted"]
+    assert "Write &lt;b&gt;" in page
+    begun = looking.get(f"/steer/?from={Steering.objects.get().key}").content.decode()
+    assert "Write &lt;b&gt;" in begun
+    assert re.search(r'value="pair"[^>]* checked', begun)
+    Job.objects.update(state=JobState.DONE)
+    post(looking, explored, {"index": "5"}, instruction="  ")
+    newest = Asked.from_json(Steering.objects.order_by("-pk")[0].asked)
+    assert (newest.instruction, len(newest.texts)) == ("", 2)

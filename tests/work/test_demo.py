@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from explorer.actions import demo, jobs, labels
+from explorer.actions import demo, jobs, labels, steerings
 from explorer.actions.collections import remove_sae
-from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae
+from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae, Steering
 from explorer.models.jobs import JobState
 from explorer.work.demo import BUNDLE, GROUPS, say
+from sae_core import load_lm, load_sae
+from sae_core.judged import judged
 from tests.explored import Explored, explored, read
 from tests.work.running import work_off
 
@@ -68,3 +70,31 @@ def test_what_was_said_of_features_is_said_once_and_of_none_that_a_person_named(
     entries = [(each["index"], each["note"]) for each in said["list"]["entries"] if each["sae"] == name]
     assert list(ListEntry.objects.order_by("pk").values_list("index", "note")) == entries
     say(name, explored.sae.pk + 1)  # it has been removed
+
+
+def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights() -> None:
+    """Three, each beside a random direction, at the feature's best strength."""
+    sweeps = json.loads((BUNDLE / "steerings.json").read_text(encoding="utf-8"))
+    assert len(sweeps) == len({each["key"] for each in sweeps}) == 3
+    for each in sweeps:
+        (change,) = each["asked"]["changes"]
+        core = load_sae(BUNDLE / "saes" / each["sae"])
+        lm = load_lm(BUNDLE / "lms" / ("deep" if each["sae"].startswith("deep") else "one-layer"))
+        assert (change["fingerprint"], each["asked"]["lm"]) == (core.fingerprint, lm.fingerprint)
+        assert (change["sae"], change["index"]) == (each["sae"], each["index"])
+        assert [text["times"] for text in each["result"]["texts"]] == [0, 0.5, 1, 2, -1, 1]
+        assert each["result"]["texts"][-1]["control"] is not None
+        plain = each["result"]["texts"][0]
+        told = judged(lm, each["result"]["prompt"] + plain["ids"], len(each["result"]["prompt"]), {})
+        assert told.perplexity == pytest.approx(plain["perplexity"], rel=1e-2)
+
+
+def test_sweeps_are_shown_where_their_sae_is_and_once(explored: Explored) -> None:
+    slug, fingerprint = explored.sae.slug, explored.sae.fingerprint
+    asked = {"changes": [{"sae": slug, "fingerprint": fingerprint, "index": 5}]}
+    for _ in range(2):
+        steerings.show("a-sweep", "A sweep", asked, {"texts": []})
+    of_another = {"changes": [asked["changes"][0] | {"fingerprint": "0" * 64}]}
+    steerings.show("another", "Of other weights", of_another, {"texts": []})
+    row = Steering.objects.get()
+    assert (row.key, row.title, row.asked, row.result, row.job) == ("a-sweep", "A sweep", asked, {"texts": []}, None)

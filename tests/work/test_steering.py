@@ -16,6 +16,7 @@ from explorer.models.jobs import JobState
 from explorer.queries import library
 from explorer.queries import steerings as queries
 from explorer.steering import Asked, Change, Method, Sampling, Text, Unit, Where
+from explorer.vocabulary import of as words_of
 from explorer.work.opening import lm_of, sae_of
 from sae_core import interventions
 from sae_core.interventions import Intervention, Run
@@ -180,6 +181,30 @@ def test_what_the_lm_as_it_is_makes_of_it(sae: Sae) -> None:
             torch.testing.assert_close(found, torch.where(masked, 0, acts[:, index]), rtol=1e-3, atol=1e-4)
 
 
+def test_one_text_may_be_just_prompted(sae: Sae) -> None:
+    """Nothing is changed in it; what was prompted stands before the prompt."""
+    texts = (Text(0, 1), Text(1, 1), Text(0, 1, prompted=True))
+    row = done(asked(sae, changed(sae, 5), texts=texts, instruction="Write text"))
+    assert row.job
+    assert row.result
+    lm = lm_of(sae.lm)
+    assert lm.tokenizer
+    lead = row.result["prompt"][: row.result["first"]]
+    prompt = [*lead, *lm.tokenizer.encode(f"Write text\n\n{PROMPT}")]
+    plan = Plan(prompt, [Run((), 1)], 10, CoreSampling(temperature=0))
+    last = row.result["texts"][-1]
+    assert last["prompt"] == prompt
+    assert last["ids"] == [step[0].id for step in core_steered(lm, plan) if step[0]]
+    assert len(last["activations"][f"{sae.slug}:5"]) == len(prompt) + len(last["ids"])
+    assert "prompt" not in row.result["texts"][0]
+    alone = done(asked(sae, changed(sae, 5), texts=texts[:2])).result
+    assert alone
+    assert [text["ids"] for text in row.result["texts"][:2]] == [text["ids"] for text in alone["texts"]]
+    assert heard(row.job)[2] == "".join(lm.tokenizer.text_and_spans(last["ids"]).text.decode(errors="replace"))
+    columns = steered.columns(asked(sae, changed(sae, 5), texts=texts), row.result, words_of(sae.lm), f"{sae.slug}:5")
+    assert [each.plain for each in columns] == [True, False, False]
+
+
 def test_it_says_all_that_it_takes_to_write_it_again(sae: Sae) -> None:
     row = done(asked(sae, changed(sae, 5), sampling=Sampling(temperature=1.2, top_p=0.9)))
     again = done(Asked.from_json(row.asked))
@@ -194,7 +219,8 @@ def test_the_program_writes_the_same(sae: Sae, capsys: pytest.CaptureFixture[str
         changed(sae, 5), changed(sae, 8, Method.CLAMP, unit=Unit.RAW, where=Where.GENERATED),
         changed(sae, 9, Method.SCALE, where=Where.PROMPT), changed(sae, 11, Method.PROJECT, strength=0.0),
     )  # fmt: skip
-    both = asked(sae, *changes, sampling=Sampling(temperature=0.9, top_k=40))
+    told = (*SWEEP, Text(0, 4, prompted=True))
+    both = asked(sae, *changes, sampling=Sampling(temperature=0.9, top_k=40), texts=told, instruction="Write text")
     for what in (both, asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)))):
         row = done(what)
         assert row.result
@@ -205,9 +231,10 @@ def test_the_program_writes_the_same(sae: Sae, capsys: pytest.CaptureFixture[str
         tokenizer = lm_of(sae.lm).tokenizer
         assert tokenizer
         steps = [ast.literal_eval(line) for line in capsys.readouterr().out.splitlines()]
-        for number, written in enumerate(row.result["texts"]):
-            told = [step[number] for step in steps if step[number] is not None]
-            assert told == [tokenizer.decode([each]) for each in written["ids"]]
+        by_text = [[step[number] for step in steps if len(step) == len(SWEEP)] for number in range(len(SWEEP))]
+        by_text += [[step[0] for step in steps if len(step) == 1]] * (len(what.texts) - len(SWEEP))
+        for printed, written in zip(by_text, row.result["texts"], strict=True):
+            assert [each for each in printed if each is not None] == [tokenizer.decode([id_]) for id_ in written["ids"]]
 
 
 def test_a_turn_of_a_chat(sae: Sae) -> None:
