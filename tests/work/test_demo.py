@@ -9,10 +9,10 @@ from explorer.actions.collections import remove_sae
 from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae, Steering
 from explorer.models.jobs import JobState
 from explorer.work.demo import BUNDLE, GROUPS, say
-from sae_core import load_lm, load_sae
+from sae_core import load_lm
 from sae_core.judged import judged
 from tests.explored import Explored, explored, read
-from tests.work.running import work_off
+from tests.work.running import found, work_off
 
 __all__ = ["explored", "read"]
 
@@ -72,21 +72,26 @@ def test_what_was_said_of_features_is_said_once_and_of_none_that_a_person_named(
     say(name, explored.sae.pk + 1)  # it has been removed
 
 
-def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights() -> None:
+def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights(db: None) -> None:
     """Three, each beside a random direction, at the feature's best strength."""
     sweeps = json.loads((BUNDLE / "steerings.json").read_text(encoding="utf-8"))
-    assert len(sweeps) == len({each["key"] for each in sweeps}) == 3
+    for name in {each["sae"] for each in sweeps}:
+        lm = BUNDLE / "lms" / ("deep" if name.startswith("deep") else "one-layer")
+        places = {"lm": str(lm), "sae": str(BUNDLE / "saes" / name), "corpus": str(BUNDLE / "corpus")}
+        found("explore", places | {"name": name, "fit": "keep"})
+        say(name, Sae.objects.get(slug=name).pk)
+    assert len(sweeps) == 3
+    assert {row.key for row in Steering.objects.exclude(title="")} == {each["key"] for each in sweeps}
     for each in sweeps:
         (change,) = each["asked"]["changes"]
-        core = load_sae(BUNDLE / "saes" / each["sae"])
-        lm = load_lm(BUNDLE / "lms" / ("deep" if each["sae"].startswith("deep") else "one-layer"))
-        assert (change["fingerprint"], each["asked"]["lm"]) == (core.fingerprint, lm.fingerprint)
         assert (change["sae"], change["index"]) == (each["sae"], each["index"])
-        assert [text["times"] for text in each["result"]["texts"]] == [0, 0.5, 1, 2, -1, 1]
-        assert each["result"]["texts"][-1]["control"] is not None
-        plain = each["result"]["texts"][0]
-        told = judged(lm, each["result"]["prompt"] + plain["ids"], len(each["result"]["prompt"]), {})
-        assert told.perplexity == pytest.approx(plain["perplexity"], rel=1e-2)
+        texts = each["result"]["texts"]
+        assert [text["times"] for text in texts] == [0, 0.5, 1, 2, -1, 1]
+        assert texts[-1]["control"] is not None
+        row = LanguageModel.objects.get(fingerprint=each["asked"]["lm"])
+        prompt = each["result"]["prompt"]
+        told = judged(load_lm(row.source), prompt + texts[0]["ids"], len(prompt), {})
+        assert told.perplexity == pytest.approx(texts[0]["perplexity"], rel=1e-2)
 
 
 def test_sweeps_are_shown_where_their_sae_is_and_once(explored: Explored) -> None:
