@@ -52,16 +52,21 @@ def steer(request: HttpRequest) -> HttpResponse:
 @require_POST
 def feature_steer(request: HttpRequest, slug: str, index: int) -> HttpResponse:
     """From a feature's page, with nothing but a prompt."""
-    page, form = feature_to_see(slug, index), PromptForm(request.POST)
+    sae, form = sae_of_feature(slug, index), PromptForm(request.POST)
     if form.is_valid():
-        wanted = _at_their_best([(page.sae, index)])
+        wanted = _at_their_best([(sae, index)])
         try:
-            what = asked(page.sae, form.cleaned_data["prompt"], queries.changes(wanted), form.cleaned_data["texts"])
+            what = asked(sae, form.cleaned_data["prompt"], queries.changes(wanted), form.cleaned_data["texts"])
             _, who = who_asks(request)
             return _made(request, steerings.start(what, by=request.user, who=who, watched=True))
         except Wrong as wrong:
             form.add_error("prompt", wrong.message)
-    ctx = {"page": page, "sae": page.sae, "steer_form": form, "steering": queries.of_feature(page.sae, index)}
+    ctx = {
+        "page": feature_to_see(slug, index),
+        "sae": sae,
+        "steer_form": form,
+        "steering": queries.of_feature(sae, index),
+    }
     return render(request, "steer/prompt.html", ctx, status=422)
 
 
