@@ -35,6 +35,7 @@ from explorer.views.steer_find import presets
 
 STRENGTH = 1.0  # of the 99th percentile, where it was not measured which is best
 SHOWN = 12
+FIRST_WORDS = 0.12  # seconds
 
 
 @allow(READERS)
@@ -179,10 +180,11 @@ def _playground(request: HttpRequest, playground: Playground, saes: list[Sae], s
 
 
 def _made(request: HttpRequest, made: Steering) -> HttpResponse:
-    """Where a script asks, at once: each way to and fro is time in which the lm writes already."""
+    """A script is answered with the page itself, and its first words if an idle worker has them soon: sooner than the
+    page could ask for them."""
     if not wants_part(request):
         return redirect("steering", made.key)
-    response = _page(request, made)
+    response = _page(request, queries.begun(made, FIRST_WORDS))
     response["Content-Location"] = reverse("steering", args=[made.key])
     return response
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db.models import F
+from django.db.models.signals import post_save
 from django.test import Client
 from django.utils.html import escape
 from pytest_django import Settings
@@ -413,3 +414,17 @@ def test_or_it_is_just_prompted(looking: Client, explored: Explored) -> None:
     post(looking, explored, {"index": "5"}, instruction="  ")
     newest = Asked.from_json(Steering.objects.order_by("-pk")[0].asked)
     assert (newest.instruction, len(newest.texts)) == ("", 2)
+
+
+def test_a_script_s_answer_has_the_first_words(looking: Client, explored: Explored) -> None:
+    """Where they come soon: here they are there before anybody looks."""
+
+    def write(sender: Any, instance: Steering, **_: Any) -> None:
+        Job.objects.filter(steering=instance).update(text='["Once", "upon"]\n')
+
+    post_save.connect(write, sender=Steering)
+    try:
+        answer = looking.post("/steer/", form(explored, {"index": "5"}), headers={"HX-Request": "true"})
+    finally:
+        post_save.disconnect(write, sender=Steering)
+    assert "<pre data-text hidden>[&quot;Once&quot;, &quot;upon&quot;]\n</pre>" in answer.content.decode()
