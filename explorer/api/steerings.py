@@ -73,6 +73,7 @@ class SteeringOut(Schema):
     """What was asked, how it stands, and once that is done what was written."""
 
     key: str
+    title: Annotated[str, Field(description="“”, but of those that are shown to everybody")]
     address: str
     state: JobState | None
     error: str
