@@ -154,7 +154,7 @@ def _clicks(address: str, sign_in: str, rounds: int) -> list[float]:
 def _click(page: Page, address: str) -> float:
     page.goto(address)
     page.evaluate("sessionStorage.clear()")
-    page.get_by_label("Prompt").fill(PROMPT)
+    page.get_by_label("Prompt", exact=True).fill(PROMPT)
     page.get_by_role("button", name="Once, beside the model as it is").click()
     page.locator(".written .tokens").nth(1).wait_for()  # one at a time
     taken = page.evaluate("sessionStorage.getItem('drawn') - sessionStorage.getItem('clicked')")

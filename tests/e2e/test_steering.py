@@ -80,7 +80,7 @@ def test_from_a_features_page_to_a_shared_sweep(
     other.goto(signed_in.url)
     assert other.locator(".written").all_inner_texts() == signed_in.locator(".written").all_inner_texts()
     other.get_by_role("link", name="Change something").click()
-    expect(other.get_by_label("Prompt")).to_have_value("Good text")
+    expect(other.get_by_label("Prompt", exact=True)).to_have_value("Good text")
     assert serious(other) == []
     other.context.close()
 
@@ -88,7 +88,7 @@ def test_from_a_features_page_to_a_shared_sweep(
 def fill_in(page: Page, web: Web, feature: str) -> None:
     page.goto(f"{web.address}{feature}")
     page.get_by_role("link", name="Choose strength, method, sampling").click()
-    page.get_by_label("Prompt").fill("Good text")
+    page.get_by_label("Prompt", exact=True).fill("Good text")
     page.get_by_text("Length, sampling, prompting, chat").click()
     page.get_by_label("New tokens").fill(str(MANY))
 
@@ -217,7 +217,7 @@ def test_features_are_picked_and_their_strength_is_drawn(
     assert serious(signed_in) == []
     row.get_by_label("How").select_option("add")
     strength.fill("1")
-    signed_in.get_by_label("Prompt").fill("Good text")
+    signed_in.get_by_label("Prompt", exact=True).fill("Good text")
     send(signed_in)
     sent(signed_in)
     expect(signed_in.locator(".told > li")).to_have_count(2)
