@@ -31,6 +31,7 @@ LM, SAE, FEATURE = ROOT / "demo/lms/deep", ROOT / "demo/saes/deep-batchtopk-2048
 CORPUS = ROOT / "demo/corpus"
 CONTEXTS = 512
 PROMPT = "def double(x):\n    "
+LOOK = 0.1  # seconds: it is started before anything is measured, and says that it is there to whoever asks alone
 BAR = 150.0  # milliseconds over the bare lm
 TIMED = """
 addEventListener("click", () => sessionStorage.setItem("clicked", performance.timeOrigin + performance.now()), true);
@@ -107,7 +108,7 @@ def _wait(up: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         try:
             wrk.ask(port, "/healthz", {})
         except OSError:
-            time.sleep(0.1)
+            time.sleep(LOOK)
         else:
             return
     raise wrk.NotMeasured(f"the server does not answer; its log ends with:\n{log.read_text()[-2000:]}")

@@ -12,7 +12,7 @@ from typing import Any
 import django
 
 TO = Path(__file__).resolve().parent.parent / "steerings.json"
-LOOK = 0.2
+LOOK = 0.2  # seconds: another process writes, and this one has nothing else to do
 
 
 @dataclass(frozen=True)
