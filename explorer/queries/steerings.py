@@ -13,8 +13,8 @@ from explorer.models.jobs import UNFINISHED, JobState
 from explorer.queries import library
 from explorer.steering import Change, Method, Unit, Where, Wrong, change
 
-# Seconds between two looks at a row. PostgreSQL would tell when it changes, but for a tenth of a second that would take a
-# connection of its own to listen on, which is slower to open than this is to look.
+# Seconds between two looks at a row. PostgreSQL would tell when it changes, but to listen for a tenth of a second takes
+# a connection of its own, which is slower to open than this is to look.
 LOOK = 0.005
 
 

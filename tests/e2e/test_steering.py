@@ -6,7 +6,7 @@ import time
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from explorer.actions import labels
 from explorer.models import Job, Sae
@@ -108,6 +108,16 @@ def ask_for_many(page: Page, web: Web, feature: str) -> Job:
     return sent(page)
 
 
+def said(written: Locator) -> str:
+    return written.text_content() or ""
+
+
+def goes_on(written: Locator, before: str) -> bool:
+    """Whether there is more of the same text."""
+    now = said(written)
+    return len(now) > len(before) and now.startswith(before)
+
+
 def cancelled(job: Job) -> Job:
     found = until(lambda: Job.objects.filter(pk=job.pk, state=JobState.CANCELLED).first(), within=5)
     assert found
@@ -121,9 +131,8 @@ def test_texts_come_before_ones_eyes_and_can_be_cancelled(
     job = ask_for_many(signed_in, web, feature)
     written = signed_in.locator("[data-written='1']")
     expect(written).not_to_be_empty(timeout=60_000)
-    first = written.text_content() or ""
-    until(lambda: written.text_content() != first)
-    assert (written.text_content() or "").startswith(first)
+    first = said(written)
+    until(lambda: goes_on(written, first))
     signed_in.get_by_role("button", name="Cancel").click()
     assert 0 < cancelled(job).done < MANY
     signed_in.reload()
@@ -175,11 +184,9 @@ def test_whoever_comes_back_has_lost_nothing(
     job = ask_for_many(signed_in, web, feature)
     written = signed_in.locator("[data-written='1']")
     expect(written).not_to_be_empty(timeout=60_000)
-    before = written.text_content() or ""
+    before = said(written)
     signed_in.reload()
-    expect(written).not_to_be_empty()
-    until(lambda: len(written.text_content() or "") > len(before))
-    assert (written.text_content() or "").startswith(before)
+    until(lambda: goes_on(written, before))
     expect(signed_in.locator(".written .tokens")).to_have_count(2, timeout=60_000)
     ended = Job.objects.get(pk=job.pk)
     assert (ended.state, ended.attempt) == (JobState.DONE, 1)
