@@ -1,7 +1,6 @@
 """Steerings, and what of features their strength is measured by."""
 
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,22 +12,9 @@ from explorer.models.jobs import UNFINISHED, JobState
 from explorer.queries import library
 from explorer.steering import Change, Method, Unit, Where, Wrong, change
 
-# Seconds between two looks at a row. PostgreSQL would tell when it changes, but to listen for a tenth of a second takes
-# a connection of its own, which is slower to open than this is to look.
-LOOK = 0.005
-
 
 def steering(key: str) -> Steering | None:
     return Steering.objects.select_related("job", "created_by").filter(key=key).first()
-
-
-def begun(made: Steering, within: float) -> Steering:
-    """As it is once a word has been written, or has ended, or after so many seconds."""
-    deadline = time.monotonic() + within
-    waited_for = Job.objects.filter(steering=made, state__in=UNFINISHED, text="")
-    while time.monotonic() < deadline and waited_for.exists():
-        time.sleep(LOOK)
-    return steering(made.key) or made
 
 
 def activity(sae: Sae, index: int) -> Activity | None:

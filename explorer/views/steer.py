@@ -35,7 +35,6 @@ from explorer.views.steer_find import presets
 
 STRENGTH = 1.0  # of the 99th percentile, where it was not measured which is best
 SHOWN = 12
-FIRST_WORDS = 0.12  # seconds
 
 
 @allow(READERS)
@@ -180,11 +179,10 @@ def _playground(request: HttpRequest, playground: Playground, saes: list[Sae], s
 
 
 def _made(request: HttpRequest, made: Steering) -> HttpResponse:
-    """A script is answered with the page itself, and its first words if an idle worker has them soon: sooner than the
-    page could ask for them."""
+    """A script is answered with the page itself: each way to and fro is time in which the lm writes already."""
     if not wants_part(request):
         return redirect("steering", made.key)
-    response = _page(request, queries.begun(made, FIRST_WORDS))
+    response = _page(request, made)
     response["Content-Location"] = reverse("steering", args=[made.key])
     return response
 

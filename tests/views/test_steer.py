@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.db.models.signals import post_save
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
 from explorer import steered
 from explorer.actions import collections, jobs
@@ -18,7 +15,6 @@ from explorer.forms.steering import SETS
 from explorer.models import Account, Job, Steering
 from explorer.models.access import Role
 from explorer.models.jobs import JobState
-from explorer.queries import steerings as queries
 from explorer.steering import Asked
 from explorer.vocabulary import of as words_of
 from tests.explored import SILENT, Explored
@@ -336,31 +332,3 @@ def test_or_it_is_just_prompted(looking: Client, explored: Explored) -> None:
     post(looking, explored, {"index": "5"}, instruction="  ")
     newest = Asked.from_json(Steering.objects.order_by("-pk")[0].asked)
     assert (newest.instruction, len(newest.texts)) == ("", 2)
-
-
-def test_a_script_s_answer_has_the_first_words(looking: Client, explored: Explored) -> None:
-    """Where they come soon: here they are there before anybody looks."""
-
-    def write(sender: Any, instance: Steering, **_: Any) -> None:
-        Job.objects.filter(steering=instance).update(text='["Once", "upon"]\n')
-
-    post_save.connect(write, sender=Steering)
-    try:
-        answer = looking.post("/steer/", form(explored, {"index": "5"}), headers={"HX-Request": "true"})
-    finally:
-        post_save.disconnect(write, sender=Steering)
-    assert "<pre data-text hidden>[&quot;Once&quot;, &quot;upon&quot;]\n</pre>" in answer.content.decode()
-
-
-def test_first_words_are_waited_for_and_then_not_any_more(
-    looking: Client, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    post(looking, explored, {"index": "5"})
-    row = Steering.objects.get()
-    with CaptureQueriesContext(connection) as looks:
-        assert queries.begun(row, 0.05) == row
-    assert len(looks) > 3
-    for there in ({"text": "[]"}, {"text": "", "state": JobState.DONE}):
-        Job.objects.update(**there)
-        with django_assert_num_queries(2):
-            assert queries.begun(row, 60) == row
