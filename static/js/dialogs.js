@@ -2,8 +2,6 @@
 "use strict";
 
 (() => {
-  for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
-
   function open(dialog) {
     dialog.dispatchEvent(new CustomEvent("opening", { bubbles: true }));
     dialog.showModal();

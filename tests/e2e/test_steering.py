@@ -71,6 +71,9 @@ def test_from_a_features_page_to_a_shared_sweep(
     expect(signed_in.locator(".written .tokens")).to_have_count(6, timeout=60_000)
     titles = ["As it is", "0.5 × as strongly", "Steered", "2 × as strongly", "−1 × as strongly", "A random direction"]
     expect(signed_in.locator(".texts h2")).to_have_text(titles)
+    for name in ("Copy as text", "Run again"):  # of what has come to its end, without a reload
+        expect(signed_in.get_by_role("button", name=name)).to_be_visible()
+    expect(signed_in.get_by_text("The same in Python")).to_be_visible()
     signed_in.locator(".written .tokens > span").first.hover()
     expect(signed_in.locator(".token-card")).to_contain_text("probability")
     expect(signed_in.locator(".token-card dd")).to_have_count(9)
