@@ -124,6 +124,14 @@ def test_one_at_a_time_but_for_researchers(steering: Client, viewer: User, explo
     assert Steering.objects.count() == 3
 
 
+def test_nobody_waits_for_what_another_steers(steering: Client, explored: Explored) -> None:
+    assert post(steering, sent(explored)).status_code == 202
+    other = Client()
+    other.force_login(User.objects.create_user("another"))
+    assert post(other, sent(explored)).status_code == 202
+    assert post(other, sent(explored)).status_code == 429
+
+
 def test_so_many_tokens_a_minute(steering: Client, explored: Explored, settings: Settings) -> None:
     settings.STEER_RATE = 60
     for _ in range(3):

@@ -101,6 +101,36 @@ def test_it_writes_what_sae_core_writes(sae: Sae) -> None:
     assert len({tuple(text["ids"]) for text in row.result["texts"]}) > 2
 
 
+def firing_on_the_prompt(sae: Sae) -> int:
+    lm = lm_of(sae.lm)
+    assert lm.tokenizer
+    acts = sae_of(sae, lm).encode(lm.activations([lm.tokenizer.encode(PROMPT)], sae.hookpoint)[0])
+    return int(acts.sum(0).argmax())
+
+
+def scaled(sae: Sae, factor: float, **options: Any) -> Change:
+    return changed(sae, firing_on_the_prompt(sae), Method.SCALE, strength=factor, **options)
+
+
+def test_a_factor_is_taken_so_far_as_the_text_says(sae: Sae) -> None:
+    """From 1, which changes nothing, to itself and beyond."""
+    what, times = scaled(sae, 3.0), (0.5, 1.0, 2.0)
+    result = done(asked(sae, what, texts=tuple(Text(each, 0) for each in times))).result
+    assert result
+    lm = lm_of(sae.lm)
+    core, greedy = sae_of(sae, lm), CoreSampling(temperature=0)
+
+    def texts(factors: list[float]) -> list[list[float]]:
+        runs = [Run((Intervention(core, interventions.Method.SCALE, (what.index,), each),)) for each in factors]
+        steps = list(core_steered(lm, Plan(result["prompt"], runs, 10, greedy)))
+        return [[each.p for each in column if each] for column in zip(*steps, strict=True)]
+
+    expected, otherwise = texts([2.0, 3.0, 5.0]), texts([1.5, 3.0, 6.0])
+    for written, p in zip(result["texts"], expected, strict=True):
+        assert written["p"] == pytest.approx(p, rel=1e-4)
+    assert otherwise[0] != pytest.approx(expected[0], rel=1e-3)
+
+
 def test_all_but_some(sae: Sae) -> None:
     row = done(asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)), texts=(Text(1, 0),)))
     assert row.result
@@ -217,17 +247,22 @@ def test_it_says_all_that_it_takes_to_write_it_again(sae: Sae) -> None:
 def test_the_program_writes_the_same(sae: Sae, capsys: pytest.CaptureFixture[str]) -> None:
     changes = (
         changed(sae, 5), changed(sae, 8, Method.CLAMP, unit=Unit.RAW, where=Where.GENERATED),
-        changed(sae, 9, Method.SCALE, where=Where.PROMPT), changed(sae, 11, Method.PROJECT, strength=0.0),
+        scaled(sae, 3.0, where=Where.PROMPT), changed(sae, 11, Method.PROJECT, strength=0.0),
     )  # fmt: skip
     told = (*SWEEP, Text(0, 4, prompted=True))
-    both = asked(sae, *changes, sampling=Sampling(temperature=0.9, top_k=40), texts=told, instruction="Write text")
-    for what in (both, asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)))):
+    all_ = asked(sae, *changes, sampling=Sampling(temperature=0.9, top_k=40), texts=told, instruction="Write text")
+    factors = tuple(Text(times, 1) for times in (0, 0.5, 1, 2, -1))
+    some = asked(sae, *(changed(sae, index, Method.KEEP, strength=0.0) for index in (5, 6)))
+    for what in (all_, asked(sae, scaled(sae, 3.0), texts=factors), some):
         row = done(what)
         assert row.result
         text = steered.program(what, row.result)
         text = text.replace('"…"', repr(sae.lm.source)).replace(f"load_sae({sae.slug!r})", f"load_sae({sae.source!r})")
         capsys.readouterr()
-        exec(compile(text, "program", "exec"), {})
+        names: dict[str, Any] = {}
+        exec(compile(text, "program", "exec"), names)
+        if what.texts is factors:
+            assert [names["changed"](times)[0].value for times in (0.5, 2)] == [2.0, 5.0]
         tokenizer = lm_of(sae.lm).tokenizer
         assert tokenizer
         steps = [ast.literal_eval(line) for line in capsys.readouterr().out.splitlines()]
