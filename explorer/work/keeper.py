@@ -40,6 +40,11 @@ class Keeper:
         """A message has come."""
         self._heard_at = time.monotonic()
 
+    @property
+    def silence(self) -> float:
+        """Seconds in which nothing was heard, though it could have been."""
+        return time.monotonic() - self._heard_at
+
     def start(self) -> None:
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._thread.start()
@@ -56,7 +61,9 @@ class Keeper:
             self._attempts.add(attempt)
 
     def forget(self, attempt: Attempt) -> None:
+        """Whatever was rung for meanwhile could not be heard: only from now on is silence a sign."""
         with self._lock:
+            self.heard()
             self._attempts.discard(attempt)
 
     def _keep(self) -> None:
@@ -83,7 +90,7 @@ class Keeper:
         """Ends this idle process, for its supervisor to start anew, when it misses what others ring for."""
         with self._lock:
             idle = not self._attempts
-        silence = time.monotonic() - self._heard_at
+            silence = self.silence
         if idle and self._queues and rung_in_vain(self._queues, silence):
             log.error("jobs are rung for and this idle worker hears nothing: its connection to the broker is dead")
             os._exit(DEAF)
