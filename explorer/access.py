@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
-from explorer.models import FeatureList, Job, Sae
+from explorer.models import FeatureList, FeatureMap, Job, Sae
 from explorer.models.access import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -62,6 +62,13 @@ def role_of(user: Person) -> Role:
 def may_change_sae(user: Person, sae: Sae) -> bool:
     role = role_of(user)
     return role.may_administer or (role.may_research and sae.created_by_id is not None and sae.created_by_id == user.pk)
+
+
+def may_change_map(user: Person, found: FeatureMap) -> bool:
+    role = role_of(user)
+    return role.may_administer or (
+        role.may_research and found.created_by_id is not None and found.created_by_id == user.pk
+    )
 
 
 def may_change_job(user: Person, job: Job) -> bool:

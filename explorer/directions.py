@@ -3,27 +3,22 @@
 Nothing of a matrix is copied but a block at a time where it is not float32, so that memory stays what it was.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from explorer import artifacts
+from explorer.mapped import numpy, opened
 from explorer.models import LanguageModel, Sae
-from explorer.vectors import HEAD, Side, vector
+from explorer.vectors import Side, vector
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from explorer.mapped import Array
 
 UNEMBEDDING = "unembedding"
 # Of a matrix, looked at at a time: so little that BLAS uses one thread. Several would wait for each other by spinning,
 # which takes twenty times as long where others want the cores; and memory is what a product waits for anyway.
 BLOCK_BYTES = 1 << 20
-KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # a bfloat16 is the upper half of a float32
 KEPT = 16  # SAEs whose norms are at hand
 
 
@@ -47,31 +42,6 @@ class Extremes:
     lowered: list[Scored]  # rising
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A safetensors file."""
-
-    sha256: str
-    header: dict[str, Any]
-    data_at: int
-
-    @property
-    def about(self) -> dict[str, Any]:
-        about: dict[str, Any] = json.loads(self.header.get("__metadata__", {}).get("about", "{}"))
-        return about
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.header
-
-    def __getitem__(self, name: str) -> "Array":
-        """Mapped, in the file's own kind; of bfloat16 the bits."""
-        described = self.header[name]
-        start, shape = self.data_at + described["data_offsets"][0], tuple(described["shape"])
-        path = artifacts.path(self.sha256)
-        mapped: Array = _numpy().memmap(path, KINDS[described["dtype"]], "r", offset=start, shape=shape)
-        return mapped
-
-
 def logits(sae: Sae, token: int, n: int) -> Extremes:
     """The features that raise a token's logit most, and that lower it most, of all there are."""
     found = _times(sae, _read_with(sae, token))
@@ -80,7 +50,7 @@ def logits(sae: Sae, token: int, n: int) -> Extremes:
 
 def like(sae: Sae, direction: "Array | list[float]", n: int, *, but: int | None = None) -> list[Scored]:
     """The features whose decoder rows have the largest cosine with a direction, `but` for one."""
-    np = _numpy()
+    np = numpy()
     norms, wide = _norms(sae.weights_id, sae.d_out), np.asarray(direction, np.float64)
     unit = (wide / (np.linalg.norm(wide) or 1.0)).astype(np.float32)
     cosines = _times(sae, unit) / np.where(norms > 0, norms, 1)
@@ -91,7 +61,7 @@ def like(sae: Sae, direction: "Array | list[float]", n: int, *, but: int | None 
 
 def row(sae: Sae, index: int) -> "Array":
     """A feature's decoder direction, in float32."""
-    found: Array = _numpy().array(vector(sae, index, Side.DECODER), "f4")
+    found: Array = numpy().array(vector(sae, index, Side.DECODER), "f4")
     return found
 
 
@@ -99,7 +69,7 @@ def known(lm: LanguageModel, hookpoint: str) -> bool:
     """Whether what is written at a hookpoint can be read, or is known not to be readable."""
     if lm.unembedding_id is None:
         return False
-    file = _opened(lm.unembedding_id)
+    file = opened(lm.unembedding_id)
     return hookpoint in file or any(hookpoint in file.about[each] for each in ("in_stream", "silent"))
 
 
@@ -109,7 +79,7 @@ def _read_with(sae: Sae, token: int) -> "Array":
     if not known(sae.lm, hookpoint):
         raise Unprepared(f"What logits of {sae.lm.name} are read with at {hookpoint} has not been written down yet.")
     assert sae.lm.unembedding_id
-    file = _opened(sae.lm.unembedding_id)
+    file = opened(sae.lm.unembedding_id)
     if hookpoint in file.about["silent"]:
         raise NoLogits(f"Nothing is written to the residual stream at {hookpoint}, so its features have no logits.")
     column: Array = file[UNEMBEDDING][token]
@@ -120,12 +90,12 @@ def _times(sae: Sae, vector: "Array") -> "Array":
     """The whole decoder's product with a vector.  # (d_out) -> (n_latents) float32"""
     if sae.weights_id is None:  # neurons: the decoder is the identity
         return vector.copy()
-    return _product(_opened(sae.weights_id)["W_dec"], vector)
+    return _product(opened(sae.weights_id)["W_dec"], vector)
 
 
 def _product(matrix: "Array", vector: "Array") -> "Array":
     """Of a mapped matrix, block by block.  # (n, d), (d) -> (n) float32"""
-    np, start = _numpy(), 0
+    np, start = numpy(), 0
     found: Array = np.empty(len(matrix), np.float32)
     for block in _blocks(matrix):
         np.dot(block, vector, out=found[start : start + len(block)])
@@ -135,7 +105,7 @@ def _product(matrix: "Array", vector: "Array") -> "Array":
 
 def _blocks(matrix: "Array") -> Iterator["Array"]:
     """Some rows at a time, in float32."""
-    np = _numpy()
+    np = numpy()
     rows = max(1, BLOCK_BYTES // (4 * matrix.shape[1]))
     for start in range(0, len(matrix), rows):
         block = matrix[start : start + rows]
@@ -148,15 +118,15 @@ def _blocks(matrix: "Array") -> Iterator["Array"]:
 @lru_cache(KEPT)
 def _norms(weights: str | None, width: int) -> "Array":
     """Of all decoder rows, in float32."""
-    np = _numpy()
-    blocks = _blocks(_opened(weights)["W_dec"]) if weights else iter([np.eye(width, dtype=np.float32)])
+    np = numpy()
+    blocks = _blocks(opened(weights)["W_dec"]) if weights else iter([np.eye(width, dtype=np.float32)])
     norms: Array = np.concatenate([np.sqrt(np.einsum("nd,nd->n", each, each)) for each in blocks])
     return norms
 
 
 def _top(values: "Array", n: int) -> list[Scored]:
     """Falling; of equal ones the lower index first."""
-    np = _numpy()
+    np = numpy()
     n = min(n, len(values))
     if not n:
         return []
@@ -164,17 +134,3 @@ def _top(values: "Array", n: int) -> list[Scored]:
     among = np.flatnonzero(values >= least)
     ordered = among[np.lexsort((among, -values[among]))][:n]
     return [Scored(int(index), float(values[index])) for index in ordered]
-
-
-@lru_cache(KEPT)
-def _opened(sha256: str) -> File:
-    with artifacts.path(sha256).open("rb") as file:
-        (length,) = HEAD.unpack(file.read(HEAD.size))
-        return File(sha256, json.loads(file.read(length)), HEAD.size + length)
-
-
-def _numpy() -> ModuleType:
-    """A web process loads it when somebody first searches: most of them would hold its 30 MB for nothing."""
-    import numpy
-
-    return numpy

@@ -4,14 +4,23 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
-from explorer.access import Person, may_change_job, may_change_sae, may_remove_list, may_see_list, role_of
+from explorer.access import (
+    Person,
+    may_change_job,
+    may_change_map,
+    may_change_sae,
+    may_remove_list,
+    may_see_list,
+    role_of,
+)
 from explorer.front.forwarded import client_key
-from explorer.models import ApiToken, FeatureList, Job, ListEntry, Sae, Steering
+from explorer.models import ApiToken, FeatureList, FeatureMap, Job, ListEntry, Sae, Steering
 from explorer.queries import access as access_queries
 from explorer.queries import features as feature_queries
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 from explorer.queries import lists as list_queries
+from explorer.queries import maps as map_queries
 from explorer.queries import steerings as steering_queries
 from explorer.queries.features import FeaturePage
 
@@ -86,6 +95,20 @@ def feature_to_see(slug: str, index: int) -> FeaturePage:
     if page is None:
         raise Http404(f"{sae.name} has no feature {index}.")
     return page
+
+
+def map_to_see(map_id: int) -> FeatureMap:
+    found = map_queries.feature_map(map_id)
+    if found is None:
+        raise Http404(f"There is no map {map_id}.")
+    return found
+
+
+def map_to_change(user: Person, map_id: int) -> FeatureMap:
+    found = map_to_see(map_id)
+    if not may_change_map(user, found):
+        raise PermissionDenied("Only whoever made a map, or an administrator, may remove it.")
+    return found
 
 
 def list_to_see(user: Person, list_id: int) -> FeatureList:

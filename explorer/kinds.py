@@ -51,5 +51,6 @@ register(
     Kind("ablate", "Ablate a feature", Queue.INTERACTIVE, "explorer.work.ablation.run"),
     Kind("steer", "Steer", Queue.INTERACTIVE, "explorer.work.steering.run", watched=True),
     Kind("strength", "Find how strongly to steer", Queue.INTERACTIVE, "explorer.work.strengths.run"),
+    Kind("map", "Make a map", Queue.BATCH, "explorer.work.map.run"),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

@@ -66,7 +66,7 @@ IMPORTERS = {
 LIBRARIES = {"torch", "transformers", "safetensors", "huggingface_hub", "ninja"}
 # An import inside a function needs a reason; these have one.
 LATE = {
-    ("explorer.directions", "numpy"),  # a web process loads it once somebody searches
+    ("explorer.mapped", "numpy"),  # a web process loads it once somebody searches or opens a map
     ("explorer.apps", "explorer.checks"),  # checks register themselves once the apps are ready
 }
 

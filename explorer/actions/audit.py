@@ -21,6 +21,7 @@ class Action(StrEnum):
     SAE_REMOVED = "SAE removed"
     LABELS_IMPORTED = "labels imported"
     LIST_REMOVED = "list removed"
+    MAP_REMOVED = "map removed"
 
 
 def note(

@@ -16,6 +16,7 @@ from explorer.models import (
     Document,
     Examples,
     Feature,
+    FeatureMap,
     LanguageModel,
     Sae,
     TokenIndex,
@@ -45,11 +46,24 @@ def remove_sae(sae_id: int) -> None:
     """With its features, labels and collections."""
     partitions.give_up_soon()
     sae = Sae.objects.select_for_update().get(pk=sae_id)
+    for each in FeatureMap.objects.filter(parts__sae=sae).order_by(
+        "pk"
+    ):  # others' features on it would lie beside none
+        remove_map(each.pk)
     for collection in sae.collections.order_by("pk"):
         remove_collection(collection.pk)
     sae.delete()
     partitions.drop((Feature,), sae_id)
     _forget_later(sae.weights_id)
+
+
+@transaction.atomic
+def remove_map(map_id: int) -> None:
+    found = FeatureMap.objects.select_for_update().get(pk=map_id)
+    for sae_id in found.parts.values_list("sae", flat=True):
+        editions.of(sae_id)
+    found.delete()
+    _forget_later(found.points_id, found.tiles_id)
 
 
 @transaction.atomic
@@ -81,6 +95,8 @@ def forget_unnamed(hashes: Iterable[str]) -> None:
     named = set(LanguageModel.objects.filter(vocabulary__in=wanted).values_list("vocabulary", flat=True))
     named |= set(LanguageModel.objects.filter(unembedding__in=wanted).values_list("unembedding", flat=True))
     named |= set(Sae.objects.filter(weights__in=wanted).values_list("weights", flat=True))
+    for column in ("points", "tiles"):
+        named |= set(FeatureMap.objects.filter(**{f"{column}__in": wanted}).values_list(column, flat=True))
     named |= set(Collection.objects.filter(evidence__in=wanted).values_list("evidence", flat=True))
     for files in Corpus.objects.values_list("files", flat=True):
         named |= set(files.values())

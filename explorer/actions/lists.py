@@ -1,5 +1,7 @@
 """Lists of features, and who keeps what in them."""
 
+from collections.abc import Sequence
+
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
@@ -47,6 +49,14 @@ def make(name: str, notes: str = "", *, shared: bool, by: User) -> FeatureList:
         return FeatureList.objects.create(name=named(name), notes=plain(notes), shared=shared, owner=by)
 
 
+def make_of(name: str, notes: str, keys: Sequence[tuple[int, int]], *, by: User) -> FeatureList:
+    """One that holds these features, or none at all."""
+    with transaction.atomic():
+        made = make(name, notes, shared=True, by=by)
+        keep_many(made, keys, by=by)
+    return made
+
+
 def change(found: FeatureList, name: str, notes: str, *, shared: bool) -> None:
     """Bookmarks keep their name."""
     found.name = found.name if found.bookmarks else named(name)
@@ -83,6 +93,26 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
     except IntegrityError:  # told when the transaction ends
         raise NotPossible(f"{sae.name} has just been removed.") from None
     return entry
+
+
+def keep_many(found: FeatureList, keys: Sequence[tuple[int, int]], *, by: User) -> int:
+    """Features, each the id of an SAE and an index, all of them or none; how many were not in it before."""
+    try:
+        with transaction.atomic():
+            if not FeatureList.objects.select_for_update(no_key=True).filter(pk=found.pk).exists():
+                raise NotPossible(f"The list {found.name} is no longer there.")
+            there = set(found.entries.values_list("sae_id", "index"))
+            new = [key for key in dict.fromkeys(keys) if key not in there]
+            if len(there) + len(new) > MOST_ENTRIES:
+                raise NotPossible(f"{found.name} would hold more than {MOST_ENTRIES:,} features, which are the most.")
+            ListEntry.objects.bulk_create(
+                ListEntry(list=found, sae_id=sae, index=index, added_by=by) for sae, index in new
+            )
+            for sae in {sae for sae, _ in new}:
+                editions.of(sae)
+    except IntegrityError:  # told when the transaction ends
+        raise NotPossible("An SAE of these features has just been removed.") from None
+    return len(new)
 
 
 def annotate(entry: ListEntry, text: str) -> None:

@@ -12,6 +12,7 @@ from explorer.models.features import (
 )
 from explorer.models.jobs import Job
 from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
+from explorer.models.maps import FeatureMap, MapPart
 from explorer.models.steering import Steering, Strength
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "Examples",
     "Feature",
     "FeatureList",
+    "FeatureMap",
     "Job",
     "Label",
     "LanguageModel",
     "ListEntry",
+    "MapPart",
     "Sae",
     "SignInLink",
     "Steering",

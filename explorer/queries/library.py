@@ -1,8 +1,9 @@
 """What there is: language models, SAEs, text."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from explorer.models import Collection, Corpus, LanguageModel, Sae
 from explorer.queries import versions
@@ -13,6 +14,10 @@ KEPT = 64  # SAEs
 def saes() -> list[Sae]:
     """By lm and hookpoint, each with its newest collection as `.collection`."""
     return _with_collection(Sae.objects.order_by("lm__name", "hookpoint", "n_latents", "name"))
+
+
+def saes_of(ids: Iterable[int]) -> list[Sae]:
+    return _with_collection(Sae.objects.filter(pk__in=list(ids)).order_by("pk"))
 
 
 def sae(slug: str) -> Sae | None:
@@ -33,6 +38,14 @@ def sae_to_read(slug: str) -> Sae | None:
 @lru_cache(KEPT)
 def _of_edition(slug: str, pk: int, edition: int) -> Sae | None:
     return sae(slug)
+
+
+def at_hookpoint_of(sae: Sae) -> QuerySet[Sae]:
+    """Others that write where it does, so that their directions can be compared."""
+    there = Q(hookpoint_out="", hookpoint=sae.hookpoint_out or sae.hookpoint) | Q(
+        hookpoint_out=sae.hookpoint_out or sae.hookpoint
+    )
+    return Sae.objects.filter(there, lm=sae.lm_id).exclude(pk=sae.pk).order_by("n_latents", "name")
 
 
 def lms() -> QuerySet[LanguageModel]:

@@ -22,7 +22,7 @@ from explorer.work.ready import Ready
 from sae_core import BadInput, Lm, load_lm, load_sae, open_corpus
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Sae as CoreSae
-from sae_core.devices import n_bytes, out_of_memory
+from sae_core.devices import n_bytes, out_of_memory, pick
 from sae_core.formats import ours
 
 WEIGHTS = ".safetensors"
@@ -51,16 +51,25 @@ def lm_of(row: LanguageModel) -> Lm:
 
 
 def sae_of(row: Sae, lm: Lm) -> CoreSae:
+    return _sae_on(row, str(lm.device))
+
+
+def sae_alone(row: Sae) -> CoreSae:
+    """For what needs no lm."""
+    return _sae_on(row, str(pick()))
+
+
+def _sae_on(row: Sae, device: str) -> CoreSae:
     def load() -> CoreSae:
         with scratch() as folder:
             if row.weights_id:
                 os.symlink(artifacts.path(row.weights_id), folder / "sae.safetensors")
             described = {"version": ours.VERSION, "config": row.config, "sha256": row.weights_id or ""}
             (folder / "sae.json").write_text(json.dumps(described))
-            return load_sae(folder, device=str(lm.device))
+            return load_sae(folder, device=device)
 
     expected = row.weights.size if row.weights else 0
-    return _ready.get(f"{row.pk} {row.fingerprint} {lm.device}", load, n_bytes, expected)
+    return _ready.get(f"{row.pk} {row.fingerprint} {device}", load, n_bytes, expected)
 
 
 @contextmanager

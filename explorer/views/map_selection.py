@@ -1,0 +1,97 @@
+"""What somebody has selected on a map, answered over all its points and not those alone that are drawn."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from explorer import map_points, sheets
+from explorer.access import READERS, allow
+from explorer.actions import lists as list_actions
+from explorer.etags import revalidated
+from explorer.forms.maps import AreaForm, KeepSelectedForm
+from explorer.gates import map_to_see, signed_in
+from explorer.map_points import chosen, keys, parts
+from explorer.mapped import opened
+from explorer.models import FeatureMap
+from explorer.models.access import Role
+from explorer.queries import maps
+
+BATCH = 5_000
+COLUMNS = ("sae", "index", "label", "x", "y", "density", "maximum", "mean")
+
+
+def _version(request: HttpRequest, map_id: int, **_: Any) -> object:
+    found = maps.feature_map(map_id)
+    return found and maps.version(found)
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def map_selection(request: HttpRequest, map_id: int) -> HttpResponse:
+    found = map_to_see(map_id)
+    form = AreaForm(request.GET, found)
+    if not form.is_valid():
+        return render(request, "maps/selection.html", {"map": found, "form": form}, status=422)
+    return _selection(request, found, form, KeepSelectedForm())
+
+
+@allow(READERS)
+@require_safe
+def map_selection_sheet(request: HttpRequest, map_id: int, sheet: str) -> HttpResponse | StreamingHttpResponse:
+    found = map_to_see(map_id)
+    form = AreaForm(request.GET, found)
+    if not form.is_valid():
+        return render(request, "maps/selection.html", {"map": found, "form": form}, status=422)
+    name = f"{parts(found)[0].sae.slug}-map-{found.pk}-selected"
+    return sheets.download(name, sheet, COLUMNS, _batches(found, chosen(found, form.area)))
+
+
+@allow(Role.VIEWER)
+@require_POST
+def map_selection_keep(request: HttpRequest, map_id: int) -> HttpResponse | HttpResponseRedirect:
+    """As a list of one's own."""
+    found, by = map_to_see(map_id), signed_in(request)
+    area, form = AreaForm(request.GET, found), KeepSelectedForm(request.POST)
+    if not (area.is_valid() and form.is_valid()):
+        return _selection(request, found, area, form, status=422)
+    selected = chosen(found, area.area)
+    notes = f"Selected on map {found.pk}: {request.get_full_path().partition('?')[2]}"
+    try:
+        made = list_actions.make_of(form.cleaned_data["name"], notes, keys(found, selected), by=by)
+    except list_actions.NotPossible as why:
+        form.add_error("name", str(why))
+        return _selection(request, found, area, form, status=422)
+    return redirect("list", made.pk)
+
+
+def _selection(
+    request: HttpRequest, found: FeatureMap, form: AreaForm, keeping: KeepSelectedForm, *, status: int = 200
+) -> HttpResponse:
+    summary = map_points.summary(found, chosen(found, form.area))
+    ctx = {
+        "map": found,
+        "form": form,
+        "summary": summary,
+        "keeping": keeping,
+        "query": request.GET.urlencode(),
+        "most": list_actions.MOST_ENTRIES,
+        "joint": len(summary.by_part) > 1,
+    }
+    return render(request, "maps/selection.html", ctx, status=status)
+
+
+def _batches(found: FeatureMap, numbers: Any) -> Iterator[list[dict[str, Any]]]:
+    file, slugs = opened(found.points_id), {part.sae_id: part.sae.slug for part in parts(found)}
+    for start in range(0, len(numbers), BATCH):
+        some = numbers[start : start + BATCH]
+        named, of = dict(maps.texts_of(keys(found, some))), keys(found, some)
+        figures = {name: file[name][some].tolist() for name in COLUMNS[3:] if name in file}
+        yield [
+            {"sae": slugs[key[0]], "index": key[1], "label": named.get(key)}
+            | {name: figures[name][place] if name in figures else None for name in COLUMNS[3:]}
+            for place, key in enumerate(of)
+        ]
