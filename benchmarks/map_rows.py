@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from explorer import artifacts, vocabulary
 from explorer.models import FeatureMap, LanguageModel, MapPart, Sae
 from explorer.work.mapping.clusters import clusters
-from explorer.work.mapping.places import in_unit_square
 from explorer.work.mapping.legends import legends
+from explorer.work.mapping.places import in_unit_square
 from explorer.work.mapping.tiles import tile_file
 from explorer.work.opening import scratch
 from sae_core.array_files import write_arrays

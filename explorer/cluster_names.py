@@ -15,6 +15,7 @@ from explorer.queries import maps
 
 ENOUGH, LEAST = 0.1, 2  # of a cluster's features that have a label: a share, and how many
 KEPT = 32  # maps
+NO_TEXT = "\ufffd"  # as bytes are shown that are no characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,17 @@ def central(labels: list[str], n: int) -> str:
 
 
 def _tokens(texts: Iterable[str]) -> str:
-    return " · ".join(text.strip() or text.replace(" ", "␣").replace("\n", "↵") for text in texts)
+    """As far as they are text: of a character that is cut in two neither half is any."""
+    return " · ".join(
+        shown for text in texts if (shown := text.strip() or _blank(text)).isprintable() and NO_TEXT not in shown
+    )
+
+
+def _blank(text: str) -> str:
+    """What cannot be seen."""
+    if "\n" in text:
+        return "↵"
+    return "␣" if len(text) == 1 else f"␣×{len(text)}"
 
 
 def _labels(found: FeatureMap) -> dict[tuple[int, int], list[str]]:

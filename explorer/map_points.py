@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.utils.safestring import SafeString
+
 from explorer import vocabulary
 from explorer.map_areas import Area, points_in
 from explorer.mapped import File, numpy, opened
 from explorer.models import FeatureMap, MapPart
 from explorer.queries import maps
 from explorer.queries.search import Key
+from explorer.tokens import alone
 
 if TYPE_CHECKING:
     from explorer.mapped import Array
@@ -41,7 +44,7 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    text: str
+    text: SafeString
     n: int
 
 
@@ -155,8 +158,8 @@ def _tokens(found: FeatureMap, numbers: "Array") -> list[Token]:
     np = numpy()
     counts = np.bincount(file["token"][numbers] + 1)[1:]  # without those of which it is not known
     most = [token for token in np.argsort(-counts, kind="stable")[:TOKENS].tolist() if counts[token]]
-    texts = vocabulary.of(parts(found)[0].sae.lm).text(most)
-    return [Token(text, int(counts[token])) for token, text in zip(most, texts, strict=True)]
+    words = vocabulary.of(parts(found)[0].sae.lm)
+    return [Token(alone(words, token), int(counts[token])) for token in most]
 
 
 def _spread(found: FeatureMap, name: str, numbers: "Array") -> Spread:

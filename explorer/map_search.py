@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from explorer.map_cards import with_collection
 from explorer.map_points import Point, number_of, parts, point
 from explorer.mapped import numpy, opened
 from explorer.models import FeatureMap, Sae
@@ -22,7 +23,7 @@ class Found:
 
 
 def search(found: FeatureMap, q: str) -> Found:
-    saes = [part.sae for part in parts(found)]
+    saes = [with_collection(part.sae) for part in parts(found)]
     wanted = {**_by_index(found, q), **_by_label(found, saes, q), **_by_token(found, q)}
     keys = list(wanted)[: MOST + 1]
     points = [point(opened(found.points_id), wanted[key]) for key in keys[:MOST]]

@@ -107,6 +107,7 @@ def _context(found: FeatureMap, form: MapForm) -> dict[str, Any]:
     return {
         "map": found,
         "slugs": json.dumps([part.sae.slug for part in parts(found)]),
+        "joint": len(parts(found)) > 1,
         "legends": legends(found),
         "silent": silent(found),
         "colours": [(name, title) for name, title in COLOURS.items() if name in colourings(found)],

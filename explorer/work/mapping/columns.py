@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sae_core.maps import LaidOut
 
 from explorer.models import Collection, Sae
 from explorer.work.mapping.places import in_unit_square
 from sae_core import ArrayFile
+from sae_core.maps import LaidOut
 
 SEED = 0x5EED  # of ranks
 

@@ -3,7 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,9 @@ SIDE = 512  # pixels of a picture
 DEEPEST = 3  # level, of 4096 pixels
 # So many pixels as there are points at the deepest level, and no more blur there than their distance asks for.
 LEAST_BLUR, OF_DISTANCE = 1.0, 0.6  # pixels; of the mean distance of points that were spread evenly
+SUNK = 0.1
 FULL = 99.8  # percentile of what is not empty that is opaque
-FAINTEST, OPAQUE = 10, 230
+FAINTEST, OPAQUE = 8, 210
 COLOUR = (111, 134, 168)  # that can be seen on light paper and on dark
 
 Raster = NDArray[np.float32]
@@ -22,7 +23,8 @@ Raster = NDArray[np.float32]
 def pictures(x: NDArray[np.float32], y: NDArray[np.float32]) -> Iterator[tuple[str, bytes]]:
     """By "z/x/y"; where nothing lies there is none."""
     for z in range(depth(len(x)) + 1):
-        opacity = opacities(counted(x, y, SIDE << z))
+        sigma = max(LEAST_BLUR, OF_DISTANCE * (SIDE << z) / sqrt(len(x)))
+        opacity = opacities(blurred(counted(x, y, SIDE << z), sigma), sigma)
         for row in range(1 << z):
             for column in range(1 << z):
                 part = opacity[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
@@ -35,10 +37,9 @@ def depth(n: int) -> int:
 
 
 def counted(x: NDArray[np.float32], y: NDArray[np.float32], side: int) -> Raster:
-    """Points in each pixel, blurred.  # (side, side), rows are y"""
+    """Points in each pixel.  # (side, side), rows are y"""
     column, row = (np.clip((each * side).astype(np.int64), 0, side - 1) for each in (x, y))
-    counts = np.bincount(row * side + column, minlength=side * side).reshape(side, side).astype(np.float32)
-    return blurred(counts, max(LEAST_BLUR, OF_DISTANCE * side / sqrt(len(x))))
+    return np.bincount(row * side + column, minlength=side * side).reshape(side, side).astype(np.float32)
 
 
 def blurred(raster: Raster, sigma: float) -> Raster:
@@ -55,15 +56,16 @@ def blurred(raster: Raster, sigma: float) -> Raster:
     return raster
 
 
-def opacities(raster: Raster) -> NDArray[np.uint8]:
-    """By the logarithm, as a cluster may be a thousand times as dense as what lies between."""
-    least = raster.max() * 1e-4
+def opacities(raster: Raster, sigma: float) -> NDArray[np.uint8]:
+    """By the logarithm, as a cluster may be a thousand times as dense as what lies between. A point alone ends where
+    its bell has sunk to a tenth."""
+    least = SUNK / (2 * pi * sigma**2)
     seen = raster > least
     if not seen.any():
         return np.zeros(raster.shape, np.uint8)
     logs = np.log(np.maximum(raster, least) / least)
     share = np.clip(logs / np.percentile(logs[seen], FULL), 0, 1)
-    return np.where(seen, FAINTEST + (OPAQUE - FAINTEST) * share**1.5, 0).astype(np.uint8)
+    return np.where(seen, FAINTEST + (OPAQUE - FAINTEST) * share, 0).astype(np.uint8)
 
 
 def png(opacity: NDArray[np.uint8]) -> bytes:

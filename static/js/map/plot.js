@@ -1,7 +1,7 @@
 // Points drawn by plotly, for one view. Between two drawings nothing is laid out: what was drawn is moved as it is.
 
-const FEW = 1500; // points, of which each can be large
-const SIZES = [3, 7]; // pixels across, of very many and of few
+const FEW = 400; // points, of which each can be large
+const SIZES = [3, 8]; // pixels across, of very many and of few
 const FAINT = 0.12; // opacity of what is not meant
 
 // It is large, and wanted once there are points: whatever else a map shows does not wait for it.
@@ -76,7 +76,7 @@ export class Plot {
       xs[to][at[to]] = points.x[i];
       ys[to][at[to]++] = points.y[i];
     }
-    const size = Math.max(SIZES[0], Math.min(SIZES[1], SIZES[1] - 2 * Math.log2(Math.max(1, n / FEW))));
+    const size = Math.max(SIZES[0], Math.min(SIZES[1], SIZES[1] - 0.8 * Math.log2(Math.max(1, n / FEW))));
     const trace = (to, color, opacity) => ({
       type: "scattergl",
       mode: "markers",
