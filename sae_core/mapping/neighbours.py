@@ -1,0 +1,126 @@
+"""The nearest of each direction by cosine, exactly, in tiles, so that no (n, n) matrix is ever whole."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sae_core.devices import pick
+from sae_core.errors import BadInput
+from sae_core.mapping.phases import Tick
+from sae_core.mapping.points import Points
+
+TILE = 2048  # rows and columns
+
+
+class Table(NamedTuple):
+    neighbours: NDArray[np.int32]  # (n, k) numbers of other rows, nearest first, −1-padded
+    cosines: NDArray[np.float32]  # (n, k)
+
+
+def table_of(points: Points, k: int, known: Table | None, tick: Tick) -> Table:
+    """The k nearest other points of each, fewer where there are no more. Of what is known already, of all rows, those
+    are computed anew of whose nearest too many are no points."""
+    k = min(k, len(points.rows) - 1)
+    unit = points.unit.to(pick())
+    if known is None:
+        return _all(unit, k, tick)
+    found = _among_points(points.rows, known)
+    few = np.flatnonzero((found.neighbours >= 0).sum(1) < k)
+    if 2 * len(few) > len(unit):  # each pair is multiplied once for all of them, and twice for some
+        return _all(unit, k, tick)
+    neighbours, cosines = found.neighbours[:, :k].copy(), found.cosines[:, :k].copy()
+    neighbours[few], cosines[few] = _some(unit, few, k, tick)
+    return Table(neighbours, cosines)
+
+
+def parents_of(points: Points, sizes: list[int], tick: Tick) -> NDArray[np.int32]:
+    """Of each point the nearest of the next smaller SAE; −1 in the smallest.  # (n)"""
+    parents = np.full(len(points.rows), -1, np.int32)
+    order = sorted(range(len(sizes)), key=lambda sae: sizes[sae])  # which leaves those of one size as they were
+    members = [torch.from_numpy(np.flatnonzero(points.sae == sae)) for sae in order]
+    for number, (smaller, larger) in enumerate(pairwise(members)):
+        if len(smaller) and len(larger):
+            best = _Best(len(larger), 1, pick())
+            against = points.unit[smaller].to(pick())
+            for start in range(0, len(larger), TILE):
+                rows = points.unit[larger[start : start + TILE]].to(pick())
+                for first in range(0, len(smaller), TILE):
+                    best.see(start, first, rows @ against[first : first + TILE].T)
+                tick(number, len(members) - 1)
+            parents[larger] = smaller[best.indices[:, 0].cpu()]
+    return parents
+
+
+def _all(unit: Tensor, k: int, tick: Tick) -> Table:
+    """A cosine is the same both ways, so half of the tiles say all."""
+    best = _Best(len(unit), k, unit.device)
+    starts = range(0, len(unit), TILE)
+    done, total = 0, len(starts) * (len(starts) + 1) // 2
+    for start in starts:
+        for first in range(start, len(unit), TILE):
+            tile = unit[start : start + TILE] @ unit[first : first + TILE].T
+            if first == start:
+                tile.fill_diagonal_(-torch.inf)  # each row with itself
+            else:
+                best.see(first, start, tile.T)
+            best.see(start, first, tile)
+            done += 1
+            tick(done, total)
+    return best.table()
+
+
+def _some(unit: Tensor, which: NDArray[np.int64], k: int, tick: Tick) -> Table:
+    best = _Best(len(which), k, unit.device)
+    for start in range(0, len(which), TILE):
+        own = torch.from_numpy(which[start : start + TILE]).to(unit.device)
+        for first in range(0, len(unit), TILE):
+            tile = unit[own] @ unit[first : first + TILE].T
+            within = ((own >= first) & (own < first + TILE)).nonzero().flatten()
+            tile[within, own[within] - first] = -torch.inf  # each row with itself
+            best.see(start, first, tile)
+        tick(min(start + TILE, len(which)), len(which))
+    return best.table()
+
+
+class _Best:
+    """The k largest of each row of what was seen so far."""
+
+    def __init__(self, n: int, k: int, device: torch.device) -> None:
+        self.values = torch.full((n, k), -torch.inf, device=device)
+        self.indices = torch.full((n, k), -1, dtype=torch.int64, device=device)
+
+    def see(self, first_row: int, first_column: int, tile: Tensor) -> None:
+        rows, k = slice(first_row, first_row + len(tile)), self.values.shape[1]
+        top = tile.topk(min(k, tile.shape[1]), dim=1)
+        values = torch.cat([self.values[rows], top.values], 1)
+        indices = torch.cat([self.indices[rows], top.indices + first_column], 1)
+        best = values.topk(k, dim=1)
+        self.values[rows], self.indices[rows] = best.values, indices.gather(1, best.indices)
+
+    def table(self) -> Table:
+        return Table(self.indices.int().numpy(force=True), self.values.numpy(force=True))
+
+
+def _among_points(rows: NDArray[np.int64], known: Table) -> Table:
+    """What of a table of all rows is about points, and points alone, in their numbers."""
+    _check(known, rows)
+    number = np.full(len(known.neighbours) + 1, -1, np.int32)  # the last is that of −1
+    number[rows] = np.arange(len(rows), dtype=np.int32)
+    neighbours = number[known.neighbours[rows]]
+    order = np.argsort(neighbours < 0, axis=1, kind="stable")
+    cosines = np.asarray(known.cosines)[rows]
+    return Table(np.take_along_axis(neighbours, order, 1), np.take_along_axis(cosines, order, 1))
+
+
+def _check(known: Table, rows: NDArray[np.int64]) -> None:
+    neighbours, cosines = known
+    if neighbours.ndim != 2 or neighbours.shape != cosines.shape:
+        raise BadInput(
+            f"the known neighbours are {neighbours.shape} and their cosines {cosines.shape}, expected (n_latents, k)"
+        )
+    if neighbours.min(initial=0) < -1 or neighbours.max(initial=-1) >= len(neighbours) or rows[-1] >= len(neighbours):
+        raise BadInput(f"the known neighbours, of {len(neighbours)} latents, are not of this SAE")
