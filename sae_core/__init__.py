@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from sae_core.interventions import Intervention, Method, Run, Where
     from sae_core.lens import logit_lens, top_inputs, top_logits
     from sae_core.lm import Lm, load_lm
+    from sae_core.maps import LaidOut, MapConfig, known_neighbours, make_map
     from sae_core.masks import counted
     from sae_core.metrics import Metrics, measure
     from sae_core.sae import Sae
@@ -138,8 +139,10 @@ __all__ = [
     "FileSource",
     "Fit",
     "Intervention",
+    "LaidOut",
     "Lm",
     "LmSource",
+    "MapConfig",
     "Method",
     "Metrics",
     "Normalise",
@@ -163,9 +166,11 @@ __all__ = [
     "effect",
     "encoder_decoder_cosine",
     "finish",
+    "known_neighbours",
     "load_lm",
     "load_sae",
     "logit_lens",
+    "make_map",
     "measure",
     "mmcs",
     "mutual_coherence",
@@ -202,6 +207,7 @@ _HOMES = {
     "interventions": ("Intervention", "Method", "Run", "Where"),
     "lens": ("logit_lens", "top_inputs", "top_logits"),
     "lm": ("Lm", "load_lm"),
+    "maps": ("LaidOut", "MapConfig", "known_neighbours", "make_map"),
     "masks": ("counted",),
     "metrics": ("Metrics", "measure"),
     "sae": ("Sae",),

@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 import sae_core
 from sae_core.collecting import command as collecting_command
+from sae_core.mapping import command as mapping_command
 from sae_core.training import command as training_command
 
 DESCRIPTION = """\
 Sparse autoencoders of language models: train them, read them in any library's format, see whether they fit, measure
-them, collect what their latents fire on and write. Every command prints one JSON object as its last line."""
+them, collect what their latents fire on and write, map their directions. Every command prints one JSON object as its
+last line."""
 EXAMPLES = """\
 examples:
   python -m sae_core show SAE
@@ -28,6 +30,7 @@ examples:
   python -m sae_core fit --lm LM --sae SAE --tokens CORPUS
   python -m sae_core metrics --lm LM --sae SAE --tokens tokens.npy
   python -m sae_core collect --lm LM --sae SAE --tokens CORPUS --out EVIDENCE
+  python -m sae_core map --sae SAE --evidence EVIDENCE/evidence.safetensors --out MAP
   python -m sae_core lens --lm LM --sae SAE --latents 3 17
   python -m sae_core convert SAE OUT --format saelens
 
@@ -100,6 +103,11 @@ def parser() -> argparse.ArgumentParser:
     each = command("collect", collect, "what every latent fires on and writes, from one pass, in evidence.safetensors")
     _reading(each)
     collecting_command.add_arguments(each)
+
+    each = command(
+        "map", mapping_command.run, "directions in two dimensions, near where they are alike, in map.safetensors"
+    )
+    mapping_command.add_arguments(each)
 
     each = command("lens", lens, "the tokens that latents make likelier and less likely")
     _reading(each, tokens=False)

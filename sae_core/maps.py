@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_core.array_files import ArrayFile
 from sae_core.errors import BadInput
 from sae_core.mapping.by_tsne import laid_by_tsne, neighbours_for
 from sae_core.mapping.by_umap import laid_by_umap
@@ -25,7 +26,7 @@ from sae_core.mapping.phases import OnStep, Phases, Tick
 from sae_core.mapping.points import Points, points_of
 from sae_core.mapping.trust import trust_of
 
-__all__ = ["LaidOut", "Limits", "MapConfig", "Method", "Table", "make_map"]
+__all__ = ["LaidOut", "Limits", "MapConfig", "Method", "Table", "known_neighbours", "make_map"]
 
 SHOWN = 16  # neighbours kept with a map at most
 MOST_NEIGHBOURS, MOST_PERPLEXITY = 200, 100
@@ -105,11 +106,12 @@ def make_map(
     """
     config, limits = config or MapConfig(), limits or Limits()
     phases = Phases(on_step)
-    points = points_of(directions, alive)
     if known is not None and len(directions) > 1:
         raise BadInput(f"the known neighbours are of one SAE, and the map is of {len(directions)}")
+    points = points_of(directions, alive)
     with phases.phase("neighbours", "Nearest directions") as tick:
         table = table_of(points, max(config.others, JUDGED_BY), known, tick)
+    with phases.phase("parents", "Parents") as tick:
         parents = parents_of(points, [len(each) for each in directions], tick)
     with phases.phase("layout", "Layout") as tick:
         laid = _laid(points, table, config, limits, tick)
@@ -120,6 +122,10 @@ def make_map(
         trust = trust_of(points.unit, laid.places, limits.trusted, config.seed, tick)
     about = _about(points, laid, config) | {"seconds": phases.seconds()}
     return LaidOut(points.rows, laid.places, *shown, parents, clusters, *trust, about)
+
+
+def known_neighbours(evidence: ArrayFile) -> Table:
+    return Table(evidence["neighbour"], evidence["neighbour_cosine"])
 
 
 def _laid(points: Points, table: Table, config: MapConfig, limits: Limits, tick: Tick) -> Laid:

@@ -14,6 +14,7 @@ from sae_core.mapping.phases import Tick
 from sae_core.mapping.points import Points
 
 TILE = 2048  # rows and columns
+ROUNDING = 1e-3  # of cosines, whatever precision they were computed in
 
 
 class Table(NamedTuple):
@@ -28,6 +29,7 @@ def table_of(points: Points, k: int, known: Table | None, tick: Tick) -> Table:
     unit = points.unit.to(pick())
     if known is None:
         return _all(unit, k, tick)
+    _check(known, points)
     found = _among_points(points.rows, known)
     few = np.flatnonzero((found.neighbours >= 0).sum(1) < k)
     if 2 * len(few) > len(unit):  # each pair is multiplied once for all of them, and twice for some
@@ -107,20 +109,30 @@ class _Best:
 
 def _among_points(rows: NDArray[np.int64], known: Table) -> Table:
     """What of a table of all rows is about points, and points alone, in their numbers."""
-    _check(known, rows)
-    number = np.full(len(known.neighbours) + 1, -1, np.int32)  # the last is that of −1
-    number[rows] = np.arange(len(rows), dtype=np.int32)
-    neighbours = number[known.neighbours[rows]]
+    neighbours = _numbers(rows, len(known.neighbours))[known.neighbours[rows]]
     order = np.argsort(neighbours < 0, axis=1, kind="stable")
     cosines = np.asarray(known.cosines)[rows]
     return Table(np.take_along_axis(neighbours, order, 1), np.take_along_axis(cosines, order, 1))
 
 
-def _check(known: Table, rows: NDArray[np.int64]) -> None:
+def _check(known: Table, points: Points) -> None:
     neighbours, cosines = known
-    if neighbours.ndim != 2 or neighbours.shape != cosines.shape:
+    if neighbours.ndim != 2 or neighbours.shape != cosines.shape or len(neighbours) != points.given:
         raise BadInput(
-            f"the known neighbours are {neighbours.shape} and their cosines {cosines.shape}, expected (n_latents, k)"
+            f"the known neighbours are {neighbours.shape} and their cosines {cosines.shape}, "
+            f"expected both ({points.given}, k)"
         )
-    if neighbours.min(initial=0) < -1 or neighbours.max(initial=-1) >= len(neighbours) or rows[-1] >= len(neighbours):
-        raise BadInput(f"the known neighbours, of {len(neighbours)} latents, are not of this SAE")
+    if not -1 <= neighbours.min(initial=-1) <= neighbours.max(initial=-1) < points.given:
+        raise BadInput(f"the known neighbours are not all among the {points.given} latents")
+    nearest = _numbers(points.rows, points.given)[neighbours[points.rows, 0]]
+    there = np.flatnonzero(nearest >= 0)
+    found = (points.unit[there] * points.unit[nearest[there]]).sum(1).numpy()
+    if not np.allclose(found, cosines[points.rows[there], 0], atol=ROUNDING):
+        raise BadInput("the known neighbours are of other directions than these; is the evidence another SAE's?")
+
+
+def _numbers(rows: NDArray[np.int64], given: int) -> NDArray[np.int32]:
+    """Which point each row is; −1 for those that are none, and last for −1."""
+    numbers = np.full(given + 1, -1, np.int32)
+    numbers[rows] = np.arange(len(rows), dtype=np.int32)
+    return numbers

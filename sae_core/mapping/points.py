@@ -21,6 +21,7 @@ class Points(NamedTuple):
     rows: NDArray[np.int64]  # (n) which of all rows of all SAEs, rising
     unit: Tensor  # (n, d_out) float32, of norm 1
     sae: NDArray[np.int32]  # (n) whose
+    given: int  # rows of all SAEs
     silent: int
     without_direction: int
 
@@ -46,7 +47,7 @@ def points_of(directions: Sequence[Tensor], alive: Sequence[NDArray[np.bool_] | 
     if bool((unit @ unit[0] >= 1 - SAME).all()):
         raise BadInput(f"all {n_kept} directions are the same, so there is nothing to map")
     whose = np.repeat(np.arange(len(kept), dtype=np.int32), [int(each.sum()) for each in kept])
-    return Points(np.flatnonzero(np.concatenate(kept)), unit, whose, n_all - n_fires, n_fires - n_kept)
+    return Points(np.flatnonzero(np.concatenate(kept)), unit, whose, n_all, n_all - n_fires, n_fires - n_kept)
 
 
 def blocks(rows: Tensor) -> Iterator[Tensor]:
