@@ -89,8 +89,13 @@ def sae_of_feature(slug: str, index: int) -> Sae:
     return sae
 
 
+def sae_to_read(slug: str) -> Sae:
+    """With its newest map, and the same object for everyone: nobody changes it."""
+    return _there(library_queries.sae_to_read(slug), slug)
+
+
 def feature_to_see(slug: str, index: int) -> FeaturePage:
-    sae = _there(library_queries.sae_to_read(slug), slug)
+    sae = sae_to_read(slug)
     page = feature_queries.feature(sae, index) if index < sae.n_latents else None
     if page is None:
         raise Http404(f"{sae.name} has no feature {index}.")

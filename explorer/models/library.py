@@ -10,6 +10,7 @@ from explorer.models.artifacts import Artifact
 
 if TYPE_CHECKING:
     from explorer.models.features import Collection
+    from explorer.models.maps import FeatureMap
 
 
 class LanguageModel(models.Model):
@@ -84,6 +85,7 @@ class Context(models.Model):
 
 class Sae(models.Model):
     collection: "Collection | None"  # the newest, which pages show; queries.library attaches it
+    newest_map: "FeatureMap | None"  # likewise, for pages that only read
 
     slug = models.SlugField(max_length=80, unique=True)
     name = models.CharField(max_length=200)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from explorer.models import Collection, Corpus, LanguageModel, Sae
-from explorer.queries import versions
+from explorer.queries import maps, versions
 
 KEPT = 64  # SAEs
 
@@ -30,14 +30,17 @@ def sae(slug: str) -> Sae | None:
 
 
 def sae_to_read(slug: str) -> Sae | None:
-    """As `sae` gives it, the same object as long as its edition is the same: for reading alone."""
+    """As `sae` gives it, with its newest map; the same object as long as its edition is the same: for reading alone."""
     version = versions.of_sae(slug)
     return _of_edition(slug, *version) if version else None
 
 
 @lru_cache(KEPT)
 def _of_edition(slug: str, pk: int, edition: int) -> Sae | None:
-    return sae(slug)
+    found = sae(slug)
+    if found:
+        found.newest_map = maps.newest(found)
+    return found
 
 
 def at_hookpoint_of(sae: Sae) -> QuerySet[Sae]:

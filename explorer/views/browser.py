@@ -4,12 +4,12 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from explorer import records, sheets
+from explorer import records, sheets, small_map
 from explorer.access import READERS, allow
 from explorer.browser_parts import BESIDE, chips, columns, elsewhere, headers, presets, without
 from explorer.etags import revalidated
 from explorer.forms.browser import USUAL, BrowserForm
-from explorer.gates import sae_to_see
+from explorer.gates import sae_to_read, sae_to_see
 from explorer.listed import listed
 from explorer.queries import browsing, versions
 from explorer.queries import library as library_queries
@@ -24,7 +24,7 @@ def _version(request: HttpRequest, slug: str, **_: Any) -> object:
 @require_safe
 @revalidated(_version)
 def features(request: HttpRequest, slug: str) -> HttpResponse:
-    sae = sae_to_see(slug)
+    sae = sae_to_read(slug)
     form, collection = BrowserForm(request.GET, sae, request.user), library_queries.newest(sae)
     asked = Asked(sae, collection, form.filters.beside(collection))
     page = browsing.page(asked, form.place)
@@ -36,6 +36,7 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
         "asked": asked,
         "page": page,
         "rows": listed(asked, page.rows, shown),
+        "small_map": small_map.of_features(sae, [row.index for row in page.rows]),
         "n": browsing.count(asked),
         "columns": shown,
         "headers": headers(asked, shown),

@@ -5,7 +5,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from explorer import citations, densities, evidence_charts, figures, vocabulary
+from explorer import citations, densities, evidence_charts, figures, small_map, vocabulary
 from explorer.access import READERS, allow
 from explorer.actions import labels
 from explorer.embeds import framable_as_embed
@@ -87,6 +87,7 @@ def _feature_context(
         "arounds": AROUND,
         "inputs": inputs(vocabulary.of(page.sae.lm), page.inputs),
         "related": related(page),
+        "small_map": small_map.of_features(page.sae, [index]),
         "steering": steerings.of_feature(page.sae, index),
         "bars": evidence_charts.bars(page),
         "sides": list(Side),

@@ -11,7 +11,7 @@ from explorer.actions import removing
 from explorer.etags import revalidated
 from explorer.gates import address_of, sae_to_change, sae_to_see, signed_in
 from explorer.models.access import Role
-from explorer.queries import distributions, versions
+from explorer.queries import distributions, maps, versions
 from explorer.queries import library as library_queries
 
 
@@ -31,6 +31,7 @@ def sae(request: HttpRequest, slug: str) -> HttpResponse:
         "measured_on": sae_figures.measured_on(sae),
         "firing": sae_figures.of_firing(sae, collection, distributions.kinds(collection) if collection else None),
         "has_encoder": not sae.hookpoint_out,  # a transcoder's encoder and decoder lie in different spaces
+        "small_map": maps.newest(sae),
         "may_change": may_change_sae(request.user, sae),
     }
     return render(request, "saes/sae.html", ctx)

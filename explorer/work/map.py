@@ -30,22 +30,25 @@ MOST_PARTS = 16  # SAEs on one map, and colours to tell them apart
 
 def run(attempt: Attempt) -> dict[str, Any]:
     with refusing():
-        parts = [_part(sae) for sae in _saes(attempt.arguments["saes"])]
+        parts = [part_of(sae) for sae in _saes(attempt.arguments["saes"])]
         config = _config(attempt.arguments)
         known = maps.made_before(asdict(config), [(part.sae, part.collection) for part in parts])
-        return {"map": (known or _make(attempt, parts, config)).pk}
+        return {"map": (known or keep(attempt, parts, config, _laid(attempt, parts, config))).pk}
 
 
-def _make(attempt: Attempt, parts: Sequence[Part], config: MapConfig) -> FeatureMap:
+def _laid(attempt: Attempt, parts: Sequence[Part], config: MapConfig) -> LaidOut:
     attempt.report(done=0, total=0, unit="", message="Reading the directions")
-    laid = make_map(
+    return make_map(
         [sae_alone(part.sae).W_dec for part in parts],
         config,
         alive=[part.alive for part in parts],
         known=_known(parts),
         on_step=lambda done, total, what: attempt.report(done=done, total=total, unit="steps", message=what),
     )
-    attempt.report(done=0, total=0, message="Writing its tiles")
+
+
+def keep(attempt: Attempt, parts: Sequence[Part], config: MapConfig, laid: LaidOut) -> FeatureMap:
+    attempt.report(done=0, total=0, unit="", message="Writing its tiles")
     laid_columns = columns(laid, parts)
     bars = legends(laid_columns)
     with scratch() as folder, new_artifacts() as put:
@@ -108,7 +111,7 @@ def _saes(ids: Sequence[int]) -> list[Sae]:
     return saes
 
 
-def _part(sae: Sae) -> Part:
+def part_of(sae: Sae) -> Part:
     collection = library.newest(sae)
     if collection is None:
         return Part(sae, None, None)

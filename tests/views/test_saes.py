@@ -142,11 +142,11 @@ def test_as_many_queries_for_three_as_for_one(
     client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.force_login(viewer)
-    with django_assert_num_queries(5):  # session, user, the SAE, its collections; once, how many fire how often
+    with django_assert_num_queries(6):  # session, user, the SAE, its collections, map; once, how many fire how often
         client.get(explored.page)
     for name in ("two", "three"):
         sae_row(explored.read.lm, explored.read.sae, name)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         client.get(explored.page)
 
 
