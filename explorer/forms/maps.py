@@ -1,18 +1,15 @@
 """What a map's page is asked for, all of it in its address; and how a map is to be made."""
 
-import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
-from explorer.forms.limits import BIGGEST_ID, BIGGEST_INDEX
-from explorer.map_areas import Area, Corner
+from explorer.forms.limits import BIGGEST_ID
+from explorer.map_areas import LONGEST, WORDS, Area, NoArea, numbers_of
 from explorer.models import FeatureMap, Sae
 
-MOST_CORNERS = 500
 COLOURS = {
     "density": "density",
     "maximum": "maximum",
@@ -26,98 +23,55 @@ COLOURS = {
 FURTHEST = 24.0  # doublings that one can come near
 
 
-class NumbersField(forms.CharField):
-    """So many numbers, by commas; an empty field is None."""
-
-    def __init__(self, *, says: str, count: int, low: float = 0.0, high: float = 1.0) -> None:
-        super().__init__(required=False, max_length=200)
-        self.says, self.count, self.low, self.high = says, count, low, high
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        return numbers_of(text, self.count, self.low, self.high, self.says) if text else None
-
-
-def numbers_of(text: str, count: int, low: float, high: float, says: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(each) for each in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count or not all(math.isfinite(each) and low <= each <= high for each in numbers):
-        raise forms.ValidationError(says)
-    return numbers
-
-
-class LassoField(forms.CharField):
-    """Corners as x,y with _ between them."""
-
-    def __init__(self) -> None:
-        super().__init__(required=False, max_length=30 * MOST_CORNERS)
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        corners = text.split("_") if text else []
-        if text and not 3 <= len(corners) <= MOST_CORNERS:
-            raise forms.ValidationError(f"A lasso has 3 to {MOST_CORNERS} corners; this one has {len(corners)}.")
-        says = "Corners are x,y with _ between them, from 0 to 1."
-        pairs = (numbers_of(each, 2, -1.0, 2.0, says) for each in corners)
-        found: tuple[Corner, ...] = tuple((x, y) for x, y in pairs)
-        return found
-
-
 class AreaForm(forms.Form):
     """What is selected on a map."""
 
-    lasso = LassoField()
-    box = NumbersField(says="A box is left,top,right,bottom, from 0 to 1.", count=4, low=-1.0, high=2.0)
-    cluster = forms.RegexField(r"\A[0-9]-(none|[0-9]{1,7})\Z", required=False)
-    bar = forms.RegexField(r"\A(density|maximum|mean)-[0-9]{1,2}\Z", required=False)
-    part = forms.IntegerField(min_value=0, max_value=BIGGEST_INDEX, required=False)
+    lasso = forms.CharField(required=False, max_length=LONGEST)
+    box = forms.CharField(required=False, max_length=200)
+    cluster = forms.CharField(required=False, max_length=200)
+    bar = forms.CharField(required=False, max_length=200)
+    part = forms.CharField(required=False, max_length=200)
 
     def __init__(self, data: Any, found: FeatureMap) -> None:
         super().__init__(data)
         self._map = found
 
-    def clean_cluster(self) -> tuple[int, int] | None:
-        text = self.cleaned_data["cluster"]
-        if not text:
-            return None
-        grain, number = text.split("-")
-        if int(grain) >= len(self._map.clusters):
-            raise forms.ValidationError(f"This map has {len(self._map.clusters)} grains of clusters.")
-        return int(grain), -1 if number == "none" else int(number)
-
-    def clean_bar(self) -> tuple[str, float | None, float | None] | None:
-        text = self.cleaned_data["bar"]
-        if not text:
-            return None
-        name, place = text.split("-")
-        bars = self._map.legends.get(name, [])
-        if int(place) >= len(bars):
-            raise forms.ValidationError(f"There is no bar {place} of {name} here.")
-        bar = bars[int(place)]
-        return name, bar["low"], bar["high"]
+    def clean(self) -> dict[str, Any]:
+        for word, read in WORDS.items():
+            text = self.cleaned_data.get(word)
+            try:
+                self.cleaned_data[word] = read(text, self._map) if text else None
+            except NoArea as why:
+                self.add_error(word, str(why))
+        return self.cleaned_data
 
     @property
     def area(self) -> Area:
         """What of it can be understood."""
         self.is_valid()
-        given = self.cleaned_data.get
-        return Area(given("lasso") or (), given("box"), given("cluster"), given("bar"), given("part"))
+        return Area(**{word: self.cleaned_data.get(word) for word in WORDS})
 
 
 class MapForm(AreaForm):
     """Where one looks, at what, in which colours."""
 
-    at = NumbersField(says="A view is x,y,doublings: 0.5,0.5,0 is the whole.", count=3, low=-1.0, high=FURTHEST)
+    at = forms.CharField(required=False, max_length=200)
     colour = forms.ChoiceField(choices=[*COLOURS.items()], required=False)
-    q = forms.CharField(
-        max_length=200, required=False, label="Find on the map",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "words of a label, a token or an index",
-                                      "dir": "auto", "autocomplete": "off"}),
+    q = forms.CharField(required=False, max_length=200)
+    feature = forms.RegexField(
+        r"\A[0-9]{1,3}-[0-9]{1,10}\Z", required=False,
+        error_messages={"invalid": "A feature is the number of an SAE on this map and its index, such as 0-12."},
     )  # fmt: skip
-    feature = forms.RegexField(r"\A[0-9]{1,3}-[0-9]{1,10}\Z", required=False)
     beside = forms.IntegerField(min_value=1, max_value=BIGGEST_ID, required=False)
+
+    def clean_at(self) -> tuple[float, ...] | None:
+        text = self.cleaned_data["at"]
+        try:
+            return (
+                numbers_of(text, 3, "A view is x,y,doublings: 0.5,0.5,0 is the whole.", high=FURTHEST) if text else None
+            )
+        except NoArea as why:
+            raise forms.ValidationError(str(why)) from None
 
     def beside_map(self, there: Sequence[FeatureMap]) -> FeatureMap | None:
         """Another map of the same features to look at beside this one."""
@@ -129,16 +83,6 @@ class MapForm(AreaForm):
     def wrong(self) -> list[str]:
         """What of the address is left out, and why."""
         return [f"{name}: {errors[0]} It was left out." for name, errors in self.errors.items()]
-
-    @property
-    def feature_asked(self) -> tuple[int, int] | None:
-        """The number of a part, and an index."""
-        self.is_valid()
-        text = self.cleaned_data.get("feature")
-        if not text:
-            return None
-        part, index = re.split("-", text)
-        return int(part), int(index)
 
 
 class WhichMapForm(forms.Form):
@@ -163,7 +107,7 @@ class MakeMapForm(forms.Form):
         help_text="UMAP’s min_dist: how tightly points may be packed.",
     )  # fmt: skip
     perplexity = forms.FloatField(
-        min_value=2, max_value=200, initial=30, help_text="t-SNE’s: about how many neighbours count."
+        min_value=2, max_value=100, initial=30, help_text="t-SNE’s: about how many neighbours count."
     )
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
     together = forms.ModelMultipleChoiceField(

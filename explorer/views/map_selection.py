@@ -35,7 +35,7 @@ def map_selection(request: HttpRequest, map_id: int) -> HttpResponse:
     found = map_to_see(map_id)
     form = AreaForm(request.GET, found)
     if not form.is_valid():
-        return render(request, "maps/selection.html", {"map": found, "form": form}, status=422)
+        return _nothing(request, found, form)
     return _selection(request, found, form, KeepSelectedForm())
 
 
@@ -45,7 +45,7 @@ def map_selection_sheet(request: HttpRequest, map_id: int, sheet: str) -> HttpRe
     found = map_to_see(map_id)
     form = AreaForm(request.GET, found)
     if not form.is_valid():
-        return render(request, "maps/selection.html", {"map": found, "form": form}, status=422)
+        return _nothing(request, found, form)
     name = f"{parts(found)[0].sae.slug}-map-{found.pk}-selected"
     return sheets.download(name, sheet, COLUMNS, _batches(found, chosen(found, form.area)))
 
@@ -56,16 +56,21 @@ def map_selection_keep(request: HttpRequest, map_id: int) -> HttpResponse | Http
     """As a list of one's own."""
     found, by = map_to_see(map_id), signed_in(request)
     area, form = AreaForm(request.GET, found), KeepSelectedForm(request.POST)
-    if not (area.is_valid() and form.is_valid()):
-        return _selection(request, found, area, form, status=422)
-    selected = chosen(found, area.area)
-    notes = f"Selected on map {found.pk}: {request.get_full_path().partition('?')[2]}"
-    try:
-        made = list_actions.make_of(form.cleaned_data["name"], notes, keys(found, selected), by=by)
-    except list_actions.NotPossible as why:
-        form.add_error("name", str(why))
-        return _selection(request, found, area, form, status=422)
-    return redirect("list", made.pk)
+    if not area.is_valid():
+        return _nothing(request, found, area)
+    if form.is_valid():
+        selected = chosen(found, area.area)
+        notes = f"Selected on map {found.pk}: {request.get_full_path().partition('?')[2]}"
+        try:
+            made = list_actions.make_of(form.cleaned_data["name"], notes, keys(found, selected), by=by)
+            return redirect("list", made.pk)
+        except list_actions.NotPossible as why:
+            form.add_error("name", str(why))
+    return _selection(request, found, area, form, status=422)
+
+
+def _nothing(request: HttpRequest, found: FeatureMap, form: AreaForm) -> HttpResponse:
+    return render(request, "maps/selection.html", {"map": found, "form": form}, status=422)
 
 
 def _selection(

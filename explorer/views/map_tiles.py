@@ -1,6 +1,7 @@
 """A map's tiles, by the hash of the file that they are in: what is at such an address never changes."""
 
 import gzip
+from collections.abc import Callable
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
@@ -18,34 +19,31 @@ FOR_EVER = "private, max-age=31536000, immutable"
 @allow(READERS)
 @require_safe
 def map_index(request: HttpRequest, sha256: str) -> HttpResponse:
-    return _zipped(request, _file(sha256).index(), "application/json")
+    return _zipped(request, _read(sha256, TileFile.index), "application/json")
 
 
 @allow(READERS)
 @require_safe
 def map_points(request: HttpRequest, sha256: str, z: int, x: int, y: int) -> HttpResponse:
-    try:
-        return _zipped(request, _file(sha256).points(f"{z}/{x}/{y}"), "application/octet-stream")
-    except NoTile as why:
-        raise Http404(str(why)) from None
+    data = _read(sha256, lambda file: file.points(f"{z}/{x}/{y}"))
+    return _zipped(request, data, "application/octet-stream")
 
 
 @allow(READERS)
 @require_safe
 def map_density(request: HttpRequest, sha256: str, z: int, x: int, y: int) -> HttpResponse:
-    try:
-        data = _file(sha256).density(f"{z}/{x}/{y}")
-    except NoTile as why:
-        raise Http404(str(why)) from None
+    data = _read(sha256, lambda file: file.density(f"{z}/{x}/{y}"))
     return HttpResponse(data, content_type="image/png", headers={"Cache-Control": FOR_EVER})
 
 
-def _file(sha256: str) -> TileFile:
-    """Of a map: another artifact's bytes are no tiles."""
+def _read(sha256: str, part: Callable[[TileFile], bytes]) -> bytes:
+    """Of a map's file: another artifact's bytes are no tiles."""
     if not maps.has_tiles(sha256):
         raise Http404("There is no map of these tiles.")
     try:
-        return tiles.opened(sha256)
+        return part(tiles.opened(sha256))
+    except NoTile as why:
+        raise Http404(str(why)) from None
     except (ArtifactMissing, FileNotFoundError):
         raise Http404("The file is no longer there.") from None
 

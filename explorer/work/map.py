@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sae_core.maps import LaidOut, MapConfig, Method, Table, make_map
 
 from explorer import artifacts
 from explorer.actions import editions
@@ -24,6 +23,7 @@ from explorer.work.mapping.tiles import tile_file
 from explorer.work.opening import refusing, sae_alone, scratch
 from sae_core import ArrayFile
 from sae_core.array_files import write_arrays
+from sae_core.maps import LaidOut, MapConfig, Table, make_map
 
 MOST_PARTS = 16  # SAEs on one map, and colours to tell them apart
 
@@ -33,10 +33,10 @@ def run(attempt: Attempt) -> dict[str, Any]:
         parts = [part_of(sae) for sae in _saes(attempt.arguments["saes"])]
         config = _config(attempt.arguments)
         known = maps.made_before(asdict(config), [(part.sae, part.collection) for part in parts])
-        return {"map": (known or keep(attempt, parts, config, _laid(attempt, parts, config))).pk}
+        return {"map": (known or keep(attempt, parts, config, _lay_out(attempt, parts, config))).pk}
 
 
-def _laid(attempt: Attempt, parts: Sequence[Part], config: MapConfig) -> LaidOut:
+def _lay_out(attempt: Attempt, parts: Sequence[Part], config: MapConfig) -> LaidOut:
     attempt.report(done=0, total=0, unit="", message="Reading the directions")
     return make_map(
         [sae_alone(part.sae).W_dec for part in parts],
@@ -119,8 +119,8 @@ def part_of(sae: Sae) -> Part:
 
 
 def _config(arguments: dict[str, Any]) -> MapConfig:
-    given = {name: arguments[name] for name in ("neighbours", "min_dist", "perplexity", "seed") if name in arguments}
-    return MapConfig(method=Method(arguments.get("method", Method.UMAP)), **given)
+    names = ("method", "neighbours", "min_dist", "perplexity", "seed")
+    return MapConfig(**{name: arguments[name] for name in names if name in arguments})
 
 
 def _known(parts: Sequence[Part]) -> Table | None:
