@@ -16,6 +16,7 @@ from explorer.actions.accounts import set_role
 from explorer.models import Job, Steering
 from explorer.models.access import Role, Scope
 from tests.explored import Explored, explored, read  # noqa: F401  two of them fixtures
+from tests.laid_out import OnMap, on_map  # noqa: F401  one of them a fixture
 
 # What each is answered. `in`: sent to sign in. The job, the token and the account that the addresses
 # name are another person's. `closed` and `open` are visitors, where reading is closed and where it is open.
@@ -88,6 +89,40 @@ feature_labels          GET     in     200    200    200    200    200
 feature_labels          POST    in     405    405    405    405    405
 feature_keep            GET     in     in     200    200    200    200
 feature_keep            POST    in     in     302    302    302    302
+sae_map                 GET     in     200    200    200    200    200
+sae_map                 POST    in     405    405    405    405    405
+sae_maps                GET     in     200    200    200    200    200
+sae_maps                POST    in     405    405    405    405    405
+map_make                GET     in     in     403    403    405    405
+map_make                POST    in     in     403    403    422    422
+map                     GET     in     302    302    302    302    302
+map                     POST    in     405    405    405    405    405
+map_remove              GET     in     in     403    403    405    405
+map_remove              POST    in     in     403    403    403    302
+map_card                GET     in     200    200    200    200    200
+map_card                POST    in     405    405    405    405    405
+map_panel               GET     in     200    200    200    200    200
+map_panel               POST    in     405    405    405    405    405
+map_place               GET     in     200    200    200    200    200
+map_place               POST    in     405    405    405    405    405
+map_marks               GET     in     200    200    200    200    200
+map_marks               POST    in     405    405    405    405    405
+map_clusters            GET     in     200    200    200    200    200
+map_clusters            POST    in     405    405    405    405    405
+map_search              GET     in     200    200    200    200    200
+map_search              POST    in     405    405    405    405    405
+map_selection           GET     in     200    200    200    200    200
+map_selection           POST    in     405    405    405    405    405
+map_selection_sheet     GET     in     200    200    200    200    200
+map_selection_sheet     POST    in     405    405    405    405    405
+map_selection_keep      GET     in     in     405    405    405    405
+map_selection_keep      POST    in     in     422    422    422    422
+map_index               GET     in     200    200    200    200    200
+map_index               POST    in     405    405    405    405    405
+map_points              GET     in     200    200    200    200    200
+map_points              POST    in     405    405    405    405    405
+map_density             GET     in     200    200    200    200    200
+map_density             POST    in     405    405    405    405    405
 labels                  GET     in     200    200    200    200    200
 labels                  POST    in     405    405    405    405    405
 labels_sheet            GET     in     200    200    200    200    200
@@ -282,12 +317,16 @@ def test_every_address_is_in_the_table() -> None:
 def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     """What the addresses name: all of it somebody else's."""
     other = User.objects.create_user("somebody-else")
-    of_sae: dict[str, object] = {}
-    if "slug" in _converters(request.node.callspec.params["cell"].address):  # its rows take a moment to load
+    cell: Cell = request.node.callspec.params["cell"]
+    rows: dict[str, object] = {"map_id": 1, "part": 0, "index": 0, "z": 0, "x": 0, "y": 0}
+    if "slug" in _converters(cell.address):  # its rows take a moment to load
         found: Explored = request.getfixturevalue("explored")
-        chart = "logits" if "index" in _converters(request.node.callspec.params["cell"].address) else "density"
-        of_sae = {"slug": found.sae.slug, "index": 0, "chart": chart, "side": "decoder"}
-        of_sae |= {"other_slug": found.sae.slug, "other": 1}
+        chart = "logits" if "index" in _converters(cell.address) else "density"
+        rows |= {"slug": found.sae.slug, "chart": chart, "side": "decoder"}
+        rows |= {"other_slug": found.sae.slug, "other": 1}
+    if "map" in cell.address and cell.answer not in ("in", "405"):  # before it is looked for
+        laid: OnMap = request.getfixturevalue("on_map")
+        rows |= {"map_id": laid.map.pk, "sha256": laid.map.tiles_id}
     steer = Job.objects.create(kind="steer", queue="interactive", created_by=other)
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {
@@ -302,7 +341,7 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         "sheet": "csv",
         "list_id": lists.make("theirs", shared=True, by=other).pk,
         "entry_id": 1,
-    } | of_sae
+    } | rows
 
 
 def somebody(role: str) -> User:
