@@ -13,7 +13,7 @@ from sae_core.mapping.phases import Tick
 
 NEIGHBOURS = 3  # times the perplexity
 EARLY, LATE = 250, 500  # iterations, as openTSNE has them
-CALLS = 200_000  # points and iterations between two words on how far it is
+MOST_SILENT, POINTS_SILENT = 10, 50_000  # iterations, and points in them, between two words on how far it is
 
 
 def neighbours_for(perplexity: float) -> int:
@@ -25,7 +25,7 @@ def laid_by_tsne(unit: Tensor, table: Table, perplexity: float, seed: int, limit
     perplexity = min(perplexity, k / NEIGHBOURS)
     seeded = n <= limits.seeded
     jobs = 1 if seeded else -1
-    every = max(1, min(25, CALLS // n))
+    every = max(1, min(MOST_SILENT, POINTS_SILENT // n))
     done = 0
 
     def on_iterations(*_: Any) -> None:

@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     saes = [sae_core.load_sae(each) for each in given.sae]
     evidence = [sae_core.ArrayFile(each) for each in given.evidence or ()]
     if evidence and len(evidence) != len(saes):
-        raise sae_core.BadInput(f"there are {len(saes)} SAEs and {len(evidence)} files of evidence, expected one each")
+        raise sae_core.BadInput(f"{len(evidence)} files of evidence for {len(saes)} SAEs, expected one for each")
     with tqdm(disable=None) as bar:
 
         def on_step(done: int, total: int, what: str) -> None:

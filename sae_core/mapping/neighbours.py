@@ -44,16 +44,18 @@ def parents_of(points: Points, sizes: list[int], tick: Tick) -> NDArray[np.int32
     parents = np.full(len(points.rows), -1, np.int32)
     order = sorted(range(len(sizes)), key=lambda sae: sizes[sae])  # which leaves those of one size as they were
     members = [torch.from_numpy(np.flatnonzero(points.sae == sae)) for sae in order]
-    for number, (smaller, larger) in enumerate(pairwise(members)):
-        if len(smaller) and len(larger):
+    done, total = 0, sum(map(len, members[1:]))
+    for smaller, larger in pairwise(members):
+        if len(smaller):
             best = _Best(len(larger), 1, pick())
             against = points.unit[smaller].to(pick())
             for start in range(0, len(larger), TILE):
                 rows = points.unit[larger[start : start + TILE]].to(pick())
                 for first in range(0, len(smaller), TILE):
                     best.see(start, first, rows @ against[first : first + TILE].T)
-                tick(number, len(members) - 1)
+                tick(done + start + len(rows), total)
             parents[larger] = smaller[best.indices[:, 0].cpu()]
+        done += len(larger)
     return parents
 
 
