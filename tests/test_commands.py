@@ -27,7 +27,7 @@ def manage(*words: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | environment(None),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 

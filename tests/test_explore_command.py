@@ -52,13 +52,13 @@ def test_alone_it_does_the_work_itself(given: Given, broker_url: None) -> None:
     assert sae.metrics
     assert Collection.objects.get(sae=sae).tokens == 300 * LENGTH
     assert set(Job.objects.values_list("kind", "state")) == {
-        (kind, JobState.DONE) for kind in ("explore", "collect", "collect_part", "read_text", "measure")
+        (kind, JobState.DONE) for kind in ("explore", "collect", "collect_part", "read_text", "measure", "map")
     }
 
     again = manage(*words(given))
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert Collection.objects.count() == Corpus.objects.count() == Sae.objects.count() == 1
-    assert Job.objects.exclude(kind="explore").count() == 4
+    assert Job.objects.exclude(kind="explore").count() == 5
 
 
 def test_it_follows_workers(given: Given, workers: Workers) -> None:

@@ -64,10 +64,9 @@ def run(attempt: Attempt) -> dict[str, Any]:
         with corpus_of(corpus) as opened:
             found = _put_together(attempt, saes, corpus, opened)
     forget_parts(attempt.job)
-    for kind, following in attempt.arguments.get("then", ()):
-        start_or_find(attempt, kind, following)
+    then = [start_or_find(attempt, kind, following) for kind, following in attempt.arguments.get("then", ())]
     reading = [] if snippets.there_is_one() else [start_or_find(attempt, "read_text", snippets.of(saes[0], corpus))]
-    return {"collections": found, "reading": reading}
+    return {"collections": found, "reading": reading, "then": then}
 
 
 def _put_together(attempt: Attempt, saes: Sequence[Sae], corpus: Corpus, opened: OpenedCorpus) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from explorer.actions import labels, lists, steerings
 from explorer.models import Sae
 from explorer.work import snippets
 from explorer.work.attempt import Attempt, Refused
-from explorer.work.explore import Following, add, start_reading
+from explorer.work.explore import Following, add, start_following, start_reading, usual_map
 from explorer.work.following import start_or_find
 
 BUNDLE: Path = settings.BASE_DIR / "demo"
@@ -23,6 +23,7 @@ class Group(NamedTuple):
 
     lm: str
     saes: tuple[str, ...]
+    mapped: tuple[str, ...] = ()  # on one map
     contexts: int | None = None  # None: all
 
 
@@ -32,8 +33,9 @@ GROUPS = (
     Group(
         "one-layer",
         ("one-layer-relu-512", "one-layer-relu-2048", "one-layer-relu-4096", "one-layer-relu-4096-seed1"),
+        mapped=("one-layer-relu-512", "one-layer-relu-2048", "one-layer-relu-4096"),
     ),
-    Group("deep", ("deep-batchtopk-512", "deep-topk-1024", "deep-batchtopk-2048")),
+    Group("deep", ("deep-batchtopk-512", "deep-topk-1024", "deep-batchtopk-2048"), mapped=("deep-batchtopk-2048",)),
     Group("one-layer-untrained", ("one-layer-untrained-relu-4096",)),
 )
 
@@ -61,13 +63,17 @@ def run(attempt: Attempt) -> dict[str, Any]:
         )
         found.append(added.sae)
     then: list[Following] = [("demo", {"group": number + 1, "saes": [sae.pk for sae in found]})]
+    mapped = [sae for name, sae in zip(group.saes, found, strict=True) if name in group.mapped]
     if number + 1 == len(GROUPS):
         read_here = Q(collections__corpus=added.corpus) | Q(pk__in=[sae.pk for sae in found])
         labelled = Sae.objects.filter(labels__current=True, strengths=None).order_by("pk").distinct()
         unmeasured = Sae.objects.filter(read_here, metrics__isnull=True).order_by("n_latents", "pk").distinct()
         then = [("measure", {"sae": sae.pk, "corpus": added.corpus.pk}) for sae in unmeasured]
         then += [("strength", {"sae": sae.pk}) for sae in labelled]
+    then += [usual_map(mapped)] if mapped else []
     collecting = start_reading(attempt, found, added.corpus, contexts=group.contexts, then=then)
+    if collecting is None:
+        start_following(attempt, then)
     named = Sae.objects.filter(pk__in=attempt.arguments.get("saes", ()), labels__current=True)
     if most_named := named.annotate(n=Count("labels")).order_by("-n").first():
         # The text that the library opens on is read by the one whose features tell most.

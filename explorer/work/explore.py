@@ -9,7 +9,7 @@ better: "use" it, "keep" to what the files say, or "ask", which ends the job wit
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from explorer.actions.attempts import Lost
 from explorer.actions.collections import forget_unnamed, remove_corpus
-from explorer.models import Collection, Corpus, Job, Sae
+from explorer.models import Collection, Corpus, Job, MapPart, Sae
 from explorer.models.jobs import UNFINISHED
 from explorer.work import rows
 from explorer.work.attempt import Attempt, Refused
@@ -36,6 +36,7 @@ from explorer.work.reading import (
 )
 from sae_core import Corpus as OpenedCorpus
 from sae_core import Fit, Lm, check_fit, collect_part, open_corpus
+from sae_core.maps import MapConfig
 
 Following = tuple[str, dict[str, Any]]  # a kind of job and its arguments
 LOOKED_THROUGH = 1 << 20  # tokens, for what is not finite
@@ -62,7 +63,10 @@ def run(attempt: Attempt) -> dict[str, Any]:
     contexts = attempt.arguments.get("contexts")
     sae, corpus = added.sae, added.corpus
     found: dict[str, Any] = {"sae": sae.slug, "corpus": corpus.slug, "measure": []}
-    found["collect"] = start_reading(attempt, [sae], corpus, contexts=contexts)
+    then = [usual_map([sae])]
+    found["collect"] = start_reading(attempt, [sae], corpus, contexts=contexts, then=then)
+    mapped = MapPart.objects.filter(sae=sae, collection__corpus=corpus).exists()
+    found["then"] = [] if found["collect"] or mapped else start_following(attempt, then)
     if sae.metrics is None:
         measuring = {"sae": sae.pk, "corpus": corpus.pk, "contexts": contexts}
         found["measure"] = [start_or_find(attempt, "measure", measuring, after=BEHIND)]
@@ -108,16 +112,23 @@ def add(attempt: Attempt, arguments: dict[str, Any]) -> Added:
 def start_reading(
     attempt: Attempt, saes: list[Sae], corpus: Corpus, *, contexts: int | None = None, then: Sequence[Following] = ()
 ) -> int | None:
-    """Starts a job that collects SAEs of one lm together, over at most so many contexts, unless that is done; and then
-    what is to follow it."""
+    """Starts a job that collects SAEs of one lm together, over at most so many contexts, and then what is to follow it.
+    None: that is done, and nothing follows."""
     wanted = min(contexts or corpus.n_contexts, corpus.n_contexts)
     read = dict(Collection.objects.filter(sae__in=saes, corpus=corpus).values_list("sae", "about__contexts"))
-    if lacking := [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]:
-        arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts, "then": [list(each) for each in then]}
-        return start_or_find(attempt, "collect", arguments)
-    for kind, following in then:
-        start_or_find(attempt, kind, following)
-    return None
+    lacking = [sae.pk for sae in saes if read.get(sae.pk, 0) < wanted]
+    if not lacking:
+        return None
+    arguments = {"saes": lacking, "corpus": corpus.pk, "contexts": contexts, "then": [list(each) for each in then]}
+    return start_or_find(attempt, "collect", arguments)
+
+
+def start_following(attempt: Attempt, then: Sequence[Following]) -> list[int]:
+    return [start_or_find(attempt, kind, arguments) for kind, arguments in then]
+
+
+def usual_map(saes: Sequence[Sae]) -> Following:
+    return "map", {"saes": [sae.pk for sae in saes], **asdict(MapConfig()), "if_possible": True}
 
 
 def _fit(attempt: Attempt, arguments: dict[str, Any], lm: Lm, given: Given, opened: OpenedCorpus, folder: Path) -> Fit:

@@ -1,6 +1,7 @@
 """Making a map of an SAE's features, or of several of one hookpoint together.
 
-Arguments: `saes`, their ids; `method`, `neighbours`, `min_dist`, `perplexity`, `seed`: sae_core.maps.MapConfig.
+Arguments: `saes`, their ids; `method`, `neighbours`, `min_dist`, `perplexity`, `seed`: sae_core.maps.MapConfig;
+`if_possible`, where nobody has asked for it: that there is too little to lay out is no failure.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from explorer.work.mapping.columns import Part, columns
 from explorer.work.mapping.legends import legends
 from explorer.work.mapping.tiles import tile_file
 from explorer.work.opening import refusing, sae_alone, scratch
-from sae_core import ArrayFile
+from sae_core import ArrayFile, BadInput
 from sae_core.array_files import write_arrays
 from sae_core.maps import LaidOut, MapConfig, Table, make_map
 
@@ -33,7 +34,13 @@ def run(attempt: Attempt) -> dict[str, Any]:
         parts = [part_of(sae) for sae in _saes(attempt.arguments["saes"])]
         config = _config(attempt.arguments)
         known = maps.made_before(asdict(config), [(part.sae, part.collection) for part in parts])
-        return {"map": (known or keep(attempt, parts, config, _lay_out(attempt, parts, config))).pk}
+        try:
+            return {"map": (known or keep(attempt, parts, config, _lay_out(attempt, parts, config))).pk}
+        except BadInput as why:
+            if not attempt.arguments.get("if_possible"):
+                raise
+            attempt.emit(f"There is no map: {why}\n")
+            return {"map": None}
 
 
 def _lay_out(attempt: Attempt, parts: Sequence[Part], config: MapConfig) -> LaidOut:

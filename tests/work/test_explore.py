@@ -13,7 +13,7 @@ import torch
 from django.conf import settings
 
 from explorer import artifacts, vocabulary
-from explorer.models import Artifact, Collection, Context, Corpus, Feature, Job, LanguageModel, Sae
+from explorer.models import Artifact, Collection, Context, Corpus, Feature, Job, LanguageModel, MapPart, Sae
 from explorer.models.jobs import JobState
 from sae_core import ArrayFile, build_corpus, collect_evidence, load_sae
 from tests.sae_core import small_lms
@@ -78,12 +78,17 @@ def test_an_sae_is_added_collected_and_measured(shelf: Shelf, tmp_path: Path) ->
     assert sae.fit
     assert sae.fit["message"].startswith("FVU ")
 
+    on_map = MapPart.objects.get()
+    assert (on_map.sae, on_map.collection) == (sae, collection)
+    assert on_map.n_points + on_map.n_silent == sae.n_latents
+    assert on_map.map.asked["neighbours"] == 15
+
 
 def test_the_same_again_is_found(shelf: Shelf) -> None:
     first = explored(shelf.arguments())
     kept = set(Artifact.objects.values_list("pk", flat=True))
     again = found("explore", shelf.arguments(name="under another name"))
-    assert again == {"sae": first.slug, "corpus": "texts", "collect": None, "measure": []}
+    assert again == {"sae": first.slug, "corpus": "texts", "collect": None, "then": [], "measure": []}
     for model in (LanguageModel, Corpus, Sae, Collection):
         assert model._default_manager.count() == 1
     assert set(Artifact.objects.values_list("pk", flat=True)) == kept

@@ -74,14 +74,15 @@ class Command(BaseCommand):
                 found = added.result or {}
             self.stderr.write(added.text.rstrip())
             reading: list[int] = []  # the text that the library opens on
+            then: list[int] = found["then"]
             if found["collect"]:
-                collected = follower.follow(Job.objects.get(pk=found["collect"]))
-                reading = (collected.result or {}).get("reading", [])
-            # What it scores takes a while, and there is all to look at without.
+                collected = follower.follow(Job.objects.get(pk=found["collect"])).result or {}
+                reading, then = collected.get("reading", []), collected.get("then", [])
+            # What it scores and its map take a while, and there is all else to look at without.
             page = reverse("sae", args=[found["sae"]])
             self.stdout.write(f"http://{settings.HOST}:{settings.PORT}{page}")
             self.stdout.flush()
-            for job_id in (*reading, *found["measure"]):
+            for job_id in (*reading, *found["measure"], *then):
                 follower.follow(Job.objects.get(pk=job_id))
 
 

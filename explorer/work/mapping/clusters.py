@@ -1,5 +1,6 @@
 """Where a map's clusters lie, and the tokens by which they can be told from the rest."""
 
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +35,9 @@ def clusters(columns: dict[str, Array]) -> list[list[dict[str, Any]]]:
 def _of_grain(columns: dict[str, Array], grain: NDArray[np.int32], everywhere: Counts | None) -> list[dict[str, Any]]:
     order = np.argsort(grain, kind="stable")
     order = order[np.searchsorted(grain[order], 0) :]  # without what is in none
-    starts = run_starts(grain[order])
+    ends = [*run_starts(grain[order]), len(order)]
     found = []
-    for first, stop in list(zip(starts, [*starts[1:], len(order)], strict=True))[:NAMED]:
+    for first, stop in islice(pairwise(ends), NAMED):
         some = order[first:stop]
         x, y = columns["x"][some], columns["y"][some]
         middle = np.argmin((x - np.median(x)) ** 2 + (y - np.median(y)) ** 2)  # one of its points, not between them
