@@ -18,7 +18,7 @@ from explorer.queries import library, maps
 from explorer.work.attempt import Attempt, Refused, Removed
 from explorer.work.loading import new_artifacts
 from explorer.work.mapping.clusters import clusters
-from explorer.work.mapping.columns import Part, columns
+from explorer.work.mapping.columns import Part, columns, evidence_of
 from explorer.work.mapping.legends import legends
 from explorer.work.mapping.tiles import tile_file
 from explorer.work.opening import refusing, sae_alone, scratch
@@ -122,7 +122,7 @@ def part_of(sae: Sae) -> Part:
     collection = library.newest(sae)
     if collection is None:
         return Part(sae, None, None)
-    return Part(sae, collection, ArrayFile(artifacts.path(collection.evidence_id)))
+    return Part(sae, collection, evidence_of(ArrayFile(artifacts.path(collection.evidence_id))))
 
 
 def _config(arguments: dict[str, Any]) -> MapConfig:

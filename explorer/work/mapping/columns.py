@@ -14,6 +14,7 @@ from sae_core import ArrayFile
 from sae_core.maps import LaidOut
 
 SEED = 0x5EED  # of ranks
+EVIDENCE = ("n_fired", "sum_act", "max_act", "logit_top_id", "neighbour", "neighbour_cosine")
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
@@ -25,11 +26,16 @@ class Part:
 
     sae: Sae
     collection: Collection | None
-    evidence: ArrayFile | None
+    evidence: Columns | None  # of all its latents: EVIDENCE
 
     @property
     def alive(self) -> NDArray[np.bool_] | None:
         return None if self.evidence is None else np.asarray(self.evidence["n_fired"]) > 0
+
+
+def evidence_of(file: ArrayFile) -> Columns:
+    """Mapped at once, as whoever removes or reads the SAE anew while a map is made takes the file away."""
+    return {name: file[name] for name in EVIDENCE if name in file}
 
 
 def columns(laid: LaidOut, parts: Sequence[Part]) -> Columns:
@@ -68,9 +74,9 @@ def _renumbered(points: NDArray[np.int32], number: NDArray[np.int32]) -> NDArray
 
 def _of_evidence(parts: Sequence[Part]) -> dict[str, list[Array]]:
     """Of all latents; nothing of a kind that is not known of each of the SAEs."""
-    files = [part.evidence for part in parts]
     found: dict[str, list[Array]] = {}
-    for part, file in zip(parts, files, strict=True):
+    for part in parts:
+        file = part.evidence
         if file is None or part.collection is None:
             return {}
         fired = np.asarray(file["n_fired"])

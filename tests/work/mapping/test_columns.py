@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from explorer.models import Collection, Sae
-from explorer.work.mapping.columns import Part, columns
+from explorer.work.mapping.columns import Part, columns, evidence_of
 from explorer.work.mapping.places import in_unit_square
 from sae_core import ArrayFile
 from sae_core.maps import LaidOut
@@ -21,7 +21,10 @@ TOKENS = 1000
 @pytest.fixture
 def parts(read: Read, smaller: Read) -> list[Part]:
     collection = Collection(tokens=TOKENS)
-    return [Part(Sae(n_latents=each.sae.n_latents), collection, ArrayFile(each.evidence)) for each in (smaller, read)]
+    return [
+        Part(Sae(n_latents=each.sae.n_latents), collection, evidence_of(ArrayFile(each.evidence)))
+        for each in (smaller, read)
+    ]
 
 
 @pytest.fixture
