@@ -113,6 +113,19 @@ def laid_out(saes: Sequence[CoreSae]) -> LaidOut:
     )  # fmt: skip
 
 
+def kept(
+    rows: Sequence[Sae], saes: Sequence[CoreSae], by: User | None = None, config: MapConfig | None = None
+) -> FeatureMap:
+    attempt: Attempt = claimed("map", {})
+    attempt.job.created_by = by
+    parts = [part_of(found) for row in rows if (found := library.sae(row.slug))]
+    made = keep(attempt, parts, config or MapConfig(), laid_out(saes))
+    Job.objects.filter(pk=attempt.job.pk).delete()
+    shown = maps.feature_map(made.pk)
+    assert shown
+    return shown
+
+
 def made(
     explored: Explored,
     rows: Sequence[Sae],
@@ -120,15 +133,8 @@ def made(
     by: User | None = None,
     config: MapConfig | None = None,
 ) -> OnMap:
-    attempt: Attempt = claimed("map", {})
-    attempt.job.created_by = by
-    parts = [part_of(found) for row in rows if (found := library.sae(row.slug))]
-    kept = keep(attempt, parts, config or MapConfig(), laid_out(saes))
-    Job.objects.filter(pk=attempt.job.pk).delete()
-    shown = maps.feature_map(kept.pk)
-    assert shown
     keys = [(part, index) for part, sae in enumerate(saes) for index in range(sae.n_latents) if index != SILENT]
-    return OnMap(explored, shown, list(saes), keys)
+    return OnMap(explored, kept(rows, saes, by, config), list(saes), keys)
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@
 const AREAS = ["lasso", "box", "cluster", "bar", "part"];
 const rounded = (number, digits) => Number(number.toFixed(digits)).toString();
 
-export function read(search = location.search) {
+// What the server could not understand, and has said so, is left out here too.
+export function read(leftOut, search = location.search) {
   const given = new URLSearchParams(search);
+  for (const name of leftOut) given.delete(name);
   const numbers = (text, count) => {
     const found = (text ?? "").split(",").map(Number);
     return found.length === count && found.every(Number.isFinite) ? found : null;

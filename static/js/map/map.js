@@ -31,7 +31,8 @@ class FeatureMap {
     this.parts = JSON.parse(section.dataset.parts);
     this.stage = section.querySelector(".stage");
     this.leads = "first" in section.dataset; // whose state is the address's
-    const given = this.leads ? read() : { at: null, colour: null, q: "", feature: null, area: {} };
+    const leftOut = (section.dataset.leftOut ?? "").split(" ");
+    const given = this.leads ? read(leftOut) : { at: null, colour: null, q: "", feature: null, area: {} };
     this.view = new View(this.stage.clientWidth, this.stage.clientHeight, given.at ?? undefined);
     this.tiles = new Tiles(section.dataset.tiles);
     this.density = new Density(this.stage.querySelector(".density"), this.tiles);
@@ -496,6 +497,7 @@ class FeatureMap {
     for (const [part, sae] of this.parts.entries()) {
       for (const index of saes?.[sae] ?? []) this.linked.add(part * 2 ** 32 + index);
     }
+    this.section.dataset.linked = String(this.linked?.size ?? "");
     this.rest();
   }
 
