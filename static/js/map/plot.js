@@ -85,8 +85,9 @@ export class Plot {
       hoverinfo: "skip",
       marker: { color, size, opacity, line: { width: 0 } },
     });
-    const order = [groups + 1, ...Array.from({ length: groups + 1 }, (_, to) => to)];
-    const seen = order.filter((to) => counts[to]);
+    // What is not meant lies beneath, and of the rest the many beneath the few.
+    const order = Array.from({ length: groups + 1 }, (_, to) => to).sort((one, other) => counts[other] - counts[one]);
+    const seen = [groups + 1, ...order].filter((to) => counts[to]);
     return seen.map((to) =>
       to === groups + 1 ? trace(to, palette.none, FAINT) : trace(to, to ? colours[to - 1] : palette.none, to ? 0.85 : 0.5),
     );
