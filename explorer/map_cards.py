@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from explorer.listed import Listed, listed
 from explorer.map_points import Around, Point, around, parts
@@ -49,10 +50,11 @@ def card(found: FeatureMap, number: int, columns: Sequence[str] = ON_CARD) -> Ca
 
 def panel(found: FeatureMap, number: int) -> Panel:
     shown = card(found, number, IN_PANEL)
-    children = shown.around.children[:CHILDREN]
-    parent = [shown.around.parent] if shown.around.parent else []
-    near, of_parent, of_children = (neighbours(found, some) for some in (shown.around.near, parent, children))
-    return Panel(shown, near, of_parent[0] if of_parent else None, of_children)
+    of, children = shown.around, shown.around.children[:CHILDREN]
+    parents = [of.parent] if of.parent else []
+    every = iter(neighbours(found, [*of.near, *parents, *children]))  # whose rows are asked for together
+    near, parent, below = (list(islice(every, len(some))) for some in (of.near, parents, children))
+    return Panel(shown, near, parent[0] if parent else None, below)
 
 
 def neighbours(found: FeatureMap, points: Sequence[Point]) -> list[Neighbour]:

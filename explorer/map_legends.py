@@ -40,12 +40,12 @@ class Legend:
 def colourings(found: FeatureMap) -> list[str]:
     """By what its points can be coloured."""
     grains = [f"cluster-{grain}" for grain in range(len(found.clusters))]
-    return [*found.legends, *grains, "labelled", *(["sae"] if len(parts(found)) > 1 else [])]
+    return [*found.legends_shown, *grains, "labelled", *(["sae"] if len(parts(found)) > 1 else [])]
 
 
 def legends(found: FeatureMap) -> list[Legend]:
-    ramps = [Legend(name, [_bar(name, place, bar) for place, bar in enumerate(bars)], True)
-             for name, bars in found.legends.items()]  # fmt: skip
+    ramps = [Legend(name, [_bar(name, place, bar) for place, bar in enumerate(found.legends[name])], True)
+             for name in found.legends_shown]  # fmt: skip
     clusters = [Legend(f"cluster-{grain}", _clusters(found, grain), False) for grain in range(len(found.clusters))]
     n = len(labelled(found))
     by_label = Legend("labelled", [Bar("labelled", n), Bar("no label", found.n_points - n)], False)

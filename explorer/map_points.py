@@ -146,7 +146,7 @@ def summary(found: FeatureMap, numbers: "Array") -> Summary:
         n_labelled=len(named),
         labels=maps.texts_of(keys(found, named[:LABELS])),
         tokens=_tokens(found, numbers),
-        spreads=[_spread(found, name, numbers) for name in found.legends if name in file],
+        spreads=[_spread(found, name, numbers) for name in found.legends_shown],
     )
 
 

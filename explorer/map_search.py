@@ -43,7 +43,7 @@ def _by_label(found: FeatureMap, saes: list[Sae], q: str) -> dict[Key, int]:
     if not words:
         return {}
     whose = {part.sae_id: part.number for part in parts(found)}
-    keys = search_queries.labels(saes, words, size=MOST).keys
+    keys = search_queries.labels(saes, words, size=MOST + 1).keys
     numbers = ((key, number_of(found, whose[key[0]], key[1])) for key in keys)
     return {key: number for key, number in numbers if number is not None}
 

@@ -10,6 +10,8 @@ from explorer.models.artifacts import Artifact
 from explorer.models.features import Collection
 from explorer.models.library import Sae
 
+LEGENDS = ("density", "maximum", "mean")  # in the order in which they are shown
+
 
 class FeatureMap(models.Model):
     """What was laid out never changes: what people say of features since is asked for beside it."""
@@ -18,15 +20,19 @@ class FeatureMap(models.Model):
     about: Any = models.JSONField()  # how it was made and how far it can be trusted: sae_core.maps
     # By grain, the coarsest first: of each cluster n, place and the tokens that are most its own.
     clusters: Any = models.JSONField()
-    legends: Any = models.JSONField()  # by what points can be coloured: work/map_points.py
+    legends: Any = models.JSONField()  # by what points can be coloured, in no order: work/mapping/legends.py
     n_points = models.PositiveIntegerField()
-    points = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="+")  # all columns: map_points.py
+    points = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="+")  # work/mapping/columns.py
     tiles = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="+")  # packed/tiles.py
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"map {self.pk}"
+
+    @property
+    def legends_shown(self) -> list[str]:
+        return [name for name in LEGENDS if name in self.legends]
 
 
 class MapPart(models.Model):
