@@ -225,6 +225,17 @@ def test_of_too_few_that_fire_there_is_no_map(explored: Explored, read: Read, tm
     assert refused(row) == says
 
 
+def test_that_there_is_too_little_is_no_failure_where_nobody_asked(
+    read: Read, transactional_db: None, tmp_path: Path
+) -> None:
+    few = small_sae(4, k=2)
+    row = with_weights(sae_row(read.lm, few), few, tmp_path)
+    job = run("map", asked(row, if_possible=True))
+    assert (job.state, job.result) == (JobState.DONE, {"map": None})
+    says = "of 4 latents 4 fire, and 4 of those have a direction; a map needs at least 5 points"
+    assert job.text == f"There is no map: {says}\n"
+
+
 def test_weights_that_are_no_numbers_are_refused(explored: Explored, tmp_path: Path) -> None:
     sae = small_sae()
     sae.tensors()["W_dec"][5, 2] = float("nan")
