@@ -83,7 +83,7 @@ def _map(
     address = f"http://127.0.0.1:{server.port}{path}"
     opened = []
     for number in range(rounds + 1):
-        context = _signed_in(browser, address, site)
+        context = _signed_in(browser, server, site)
         page = context.new_page()
         figures = _open(page, address)
         if number:  # the first warms the server up
@@ -92,16 +92,17 @@ def _map(
             context.close()
     medians = {name: statistics.median(each[name] for each in opened) for name in opened[0]}
     frames = _tour(page, seconds)
+    _say(f"{path}: {medians}, frames {_p(frames)}")
     found = medians | {"frames": frames, "rest_ms": _rests(page), "pick_ms": _picks(page), "lasso_ms": _lassos(page)}
     found["memory_mb"] = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
     context.close()
     return found
 
 
-def _signed_in(browser: Browser, address: str, site: dict[str, Any]) -> BrowserContext:
+def _signed_in(browser: Browser, server: Serving, site: dict[str, Any]) -> BrowserContext:
     context = browser.new_context(viewport=SCREEN)  # type: ignore[arg-type]  # it is what ViewportSize holds
     name, value = site["session"]
-    context.add_cookies([{"name": name, "value": value, "url": address}])
+    context.add_cookies([{"name": name, "value": value, "url": f"http://127.0.0.1:{server.port}"}])
     return context
 
 
@@ -147,9 +148,9 @@ def _picks(page: Page) -> list[float]:
 def _lassos(page: Page, times: int = 7) -> float:
     page.locator("[data-whole]").click()
     page.wait_for_timeout(1500)  # it comes to rest
-    box = page.locator(".stage").bounding_box()
-    assert box
     for number in range(times):
+        box = page.locator(".stage").bounding_box()
+        assert box
         middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         radius = 90 + 20 * number
         page.keyboard.down("Shift")
@@ -159,8 +160,7 @@ def _lassos(page: Page, times: int = 7) -> float:
             page.mouse.move(middle[0] + radius * dx, middle[1] + radius * dy, steps=6)
         page.mouse.up()
         page.keyboard.up("Shift")
-        while page.evaluate("performance.getEntriesByName('map-selection').length") <= number:
-            page.wait_for_timeout(5)  # no element changes that a locator could wait for
+        page.locator(f".map[data-selections='{number + 1}']").wait_for()
     taken: list[float] = page.evaluate("performance.getEntriesByName('map-selection').map(({ duration }) => duration)")
     return statistics.median(taken)
 

@@ -15,7 +15,9 @@ export function gestures(stage, does) {
     const box = stage.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const ours = (event) => event.target.closest(".names, .legend, .card, .minimap, button, a") === null;
+  // A name is a button, except to whoever draws across it.
+  const ours = ({ target, shiftKey }) =>
+    target.closest(`.legend, .card, .minimap, a, button${tool !== "move" || shiftKey ? ":not([data-cluster])" : ""}`) === null;
   const spread = () => {
     const [[x1, y1], [x2, y2]] = [...pointers.values()];
     return { length: Math.hypot(x2 - x1, y2 - y1), middle: [(x1 + x2) / 2, (y1 + y2) / 2] };

@@ -220,7 +220,7 @@ class FeatureMap {
       if (budget < AT_REST) return;
       this.picking = new Picking(points, view);
       this.stage.dataset.points = String(points.n);
-      this.stage.dataset.whole = String(points.whole);
+      this.stage.dataset.complete = String(points.whole);
       performance.mark("map-rest");
       this.stage.dispatchEvent(new Event("map-rest", { bubbles: true }));
     } catch (why) {
@@ -402,6 +402,7 @@ class FeatureMap {
     const asked = performance.now();
     if (await this.side.show("selection", `${this.address}selection/?${new URLSearchParams(area)}`)) {
       performance.measure("map-selection", { start: asked, end: performance.now() });
+      this.section.dataset.selections = String(performance.getEntriesByName("map-selection").length);
     }
   }
 
