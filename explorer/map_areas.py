@@ -3,9 +3,9 @@ addresses have them, and which points they hold."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explorer.mapped import File, numpy
 from explorer.models import FeatureMap
@@ -93,10 +93,21 @@ def part_of(text: str, found: FeatureMap) -> int:
     return int(text)
 
 
-# What an area is asked for by, each text not empty.
-WORDS: dict[str, Callable[[str, FeatureMap], object]] = {
+WORDS: dict[str, Callable[[str, FeatureMap], Any]] = {
     "lasso": lasso_of, "box": box_of, "cluster": cluster_of, "bar": bar_of, "part": part_of,
 }  # fmt: skip
+
+
+def area_of(texts: Mapping[str, str | None], found: FeatureMap) -> tuple[Area, dict[str, str]]:
+    """What of them can be understood; and by word, what is wrong with the others."""
+    read, wrong = {}, {}
+    for word, read_it in WORDS.items():
+        try:
+            if text := texts.get(word):
+                read[word] = read_it(text, found)
+        except NoArea as why:
+            wrong[word] = str(why)
+    return Area(**read), wrong
 
 
 def points_in(file: File, area: Area) -> "Array":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils.safestring import SafeString
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKENS = 10  # of a selection, that most of it raises
 LABELS = 12
+FIELDS = ("sae", "index", "label", "x", "y", "density", "maximum", "mean")  # of a point as a row of data
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,14 @@ class Around:
     children: list[Point]  # whose parent it is
     clusters: list[int]  # by grain; −1: in none
 
+    @property
+    def points(self) -> list[Point]:
+        return [self.point, *self.near, *([self.parent] if self.parent else []), *self.children]
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    id: int
     text: SafeString
     n: int
 
@@ -116,6 +122,11 @@ def keys(found: FeatureMap, numbers: "Array") -> list[Key]:
     return [(saes[part], index) for part, index in zip(of, indexes, strict=True)]
 
 
+def keys_of(found: FeatureMap, points: Sequence[Point]) -> list[Key]:
+    saes = [part.sae_id for part in parts(found)]
+    return [(saes[each.part], each.index) for each in points]
+
+
 def numbers_of(found: FeatureMap, of_part: int, indexes: Sequence[int]) -> "Array":
     """Of those that are on it."""
     np = numpy()
@@ -150,6 +161,17 @@ def summary(found: FeatureMap, numbers: "Array") -> Summary:
     )
 
 
+def records(found: FeatureMap, numbers: "Array") -> list[dict[str, Any]]:
+    """FIELDS of each; None for what is not known."""
+    file, slugs, of = opened(found.points_id), [part.sae.slug for part in parts(found)], keys(found, numbers)
+    named = dict(maps.texts_of(of))
+    columns = [file[name][numbers].tolist() if name in file else [None] * len(of) for name in FIELDS[3:]]
+    rows = zip(of, file["part"][numbers].tolist(), *columns, strict=True)
+    return [
+        dict(zip(FIELDS, (slugs[part], key[1], named.get(key), *figures), strict=True)) for key, part, *figures in rows
+    ]
+
+
 def _tokens(found: FeatureMap, numbers: "Array") -> list[Token]:
     """What most of them raise most."""
     file = opened(found.points_id)
@@ -159,7 +181,7 @@ def _tokens(found: FeatureMap, numbers: "Array") -> list[Token]:
     counts = np.bincount(file["token"][numbers] + 1)[1:]  # without those of which it is not known
     most = [token for token in np.argsort(-counts, kind="stable")[:TOKENS].tolist() if counts[token]]
     words = vocabulary.of(parts(found)[0].sae.lm)
-    return [Token(alone(words, token), int(counts[token])) for token in most]
+    return [Token(token, alone(words, token), int(counts[token])) for token in most]
 
 
 def _spread(found: FeatureMap, name: str, numbers: "Array") -> Spread:

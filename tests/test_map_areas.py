@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from explorer import artifacts
-from explorer.map_areas import MOST_CORNERS, WORDS, Area, NoArea, in_polygon, numbers_of, points_in
+from explorer.map_areas import MOST_CORNERS, WORDS, Area, NoArea, area_of, in_polygon, numbers_of, points_in
 from explorer.mapped import File, opened
 from explorer.models import FeatureMap
 from sae_core.array_files import write_arrays
@@ -192,6 +192,15 @@ def test_what_is_none_is_said(found: FeatureMap, word: str, text: str, says: str
     with pytest.raises(NoArea) as wrong:
         WORDS[word](text, found)
     assert str(wrong.value) == says
+
+
+def test_what_can_be_understood_is_taken_beside_what_is_wrong(found: FeatureMap) -> None:
+    area, wrong = area_of({"lasso": "1", "box": "0,0,1,1", "cluster": "9-0", "bar": "", "at": "x", "part": None}, found)
+    assert area == Area(box=(0, 0, 1, 1))
+    assert wrong == {
+        "lasso": "A lasso has 3 to 500 corners; this one has 1.", "cluster": "This map has 2 grains of clusters.",
+    }  # fmt: skip
+    assert area_of({}, found) == (Area(), {})
 
 
 @given(st.text(max_size=30) | st.text("0123456789.,_-einf", max_size=30))

@@ -238,6 +238,18 @@ api:list_feature_labels GET     401    200    200    200    200    200
 api:list_feature_labels POST    405    405    405    405    405    405
 api:give_label          GET     405    405    405    405    405    405
 api:give_label          POST    405    405    405    405    405    405
+api:list_maps           GET     401    200    200    200    200    200
+api:list_maps           POST    401    401    403    403    422    422
+api:make_map            GET     401    200    200    200    200    200
+api:make_map            POST    401    401    403    403    422    422
+api:get_map             GET     401    200    200    200    200    200
+api:get_map             POST    405    405    405    405    405    405
+api:remove_map          GET     401    200    200    200    200    200
+api:remove_map          POST    405    405    405    405    405    405
+api:get_map_selection   GET     401    200    200    200    200    200
+api:get_map_selection   POST    405    405    405    405    405    405
+api:get_map_feature     GET     401    200    200    200    200    200
+api:get_map_feature     POST    405    405    405    405    405    405
 api:list_lists          GET     401    200    200    200    200    200
 api:list_lists          POST    401    401    422    422    422    422
 api:make_list           GET     401    200    200    200    200    200
@@ -324,9 +336,9 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         chart = "logits" if "index" in _converters(cell.address) else "density"
         rows |= {"slug": found.sae.slug, "chart": chart, "side": "decoder"}
         rows |= {"other_slug": found.sae.slug, "other": 1}
-    if "map" in cell.address and cell.answer not in ("in", "405"):  # before it is looked for
+    if "map" in cell.address and cell.answer not in ("in", "401", "405"):  # before it is looked for
         laid: OnMap = request.getfixturevalue("on_map")
-        rows |= {"map_id": laid.map.pk, "sha256": laid.map.tiles_id}
+        rows |= {"map_id": laid.map.pk, "sha256": laid.map.tiles_id, "slug": laid.explored.sae.slug}
     steer = Job.objects.create(kind="steer", queue="interactive", created_by=other)
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {

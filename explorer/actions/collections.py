@@ -46,9 +46,7 @@ def remove_sae(sae_id: int) -> None:
     """With its features, labels and collections."""
     partitions.give_up_soon()
     sae = Sae.objects.select_for_update().get(pk=sae_id)
-    for each in FeatureMap.objects.filter(parts__sae=sae).order_by(
-        "pk"
-    ):  # others' features on it would lie beside none
+    for each in FeatureMap.objects.filter(parts__sae=sae).order_by("pk"):  # which have a hole without it
         remove_map(each.pk)
     for collection in sae.collections.order_by("pk"):
         remove_collection(collection.pk)
@@ -59,7 +57,9 @@ def remove_sae(sae_id: int) -> None:
 
 @transaction.atomic
 def remove_map(map_id: int) -> None:
-    found = FeatureMap.objects.select_for_update().get(pk=map_id)
+    found = FeatureMap.objects.select_for_update().filter(pk=map_id).first()
+    if found is None:
+        return  # somebody else has done it
     for sae_id in found.parts.values_list("sae", flat=True):
         editions.of(sae_id)
     found.delete()

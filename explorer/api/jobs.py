@@ -95,7 +95,7 @@ def get_job(request: CallerRequest, job_id: JobId) -> Any:
     **needs(Role.RESEARCHER, Scope.WRITE),
 )
 def diagnose(request: CallerRequest, response: HttpResponse) -> Any:
-    return _accepted(response, job_actions.start("diagnose", by=request.auth.signed_in))
+    return accepted(response, job_actions.start("diagnose", by=request.auth.signed_in))
 
 
 @router.post("/{row:job_id}/cancel", response=JobDetail, summary="Cancel a job", **changing)
@@ -109,9 +109,10 @@ def cancel_job(request: CallerRequest, job_id: JobId) -> Any:
 def retry_job(request: CallerRequest, response: HttpResponse, job_id: JobId) -> Any:
     """One that failed or was cancelled; of a part, the job that it is a part of goes on too."""
     job_to_change(request.auth.user, job_id)
-    return _accepted(response, job_actions.retry(job_id))
+    return accepted(response, job_actions.retry(job_id))
 
 
-def _accepted(response: HttpResponse, job: Job) -> Status[Job]:
+def accepted(response: HttpResponse, job: Job) -> Status[Job]:
+    """What starts a job answers so, and says where it is."""
     response["Location"] = reverse("api:get_job", args=[job.pk])
     return Status(202, job_to_see(job.pk))

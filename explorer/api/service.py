@@ -13,7 +13,7 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import features, jobs, labels, lists, me, saes, search, steerings
+from explorer.api import features, jobs, labels, lists, maps, me, saes, search, steerings
 from explorer.problems import MEDIA_TYPE, problem
 from explorer.steering import Wrong
 
@@ -88,6 +88,8 @@ service.add_router("/jobs", jobs.router)
 service.add_router("/saes", saes.router)
 service.add_router("/saes", features.router)
 service.add_router("/saes", labels.router)
+service.add_router("/saes", maps.of_saes)
+service.add_router("/maps", maps.router)
 service.add_router("/lists", lists.router)
 service.add_router("/search", search.router)
 service.add_router("/steerings", steerings.router)

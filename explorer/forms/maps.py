@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import QuerySet
 
 from explorer.forms.limits import BIGGEST_ID
-from explorer.map_areas import LONGEST, WORDS, Area, NoArea, numbers_of
+from explorer.map_areas import LONGEST, Area, NoArea, area_of, numbers_of
 from explorer.models import FeatureMap, Sae
 
 COLOURS = {
@@ -34,22 +34,19 @@ class AreaForm(forms.Form):
 
     def __init__(self, data: Any, found: FeatureMap) -> None:
         super().__init__(data)
-        self._map = found
+        self._map, self._area = found, Area()
 
     def clean(self) -> dict[str, Any]:
-        for word, read in WORDS.items():
-            text = self.cleaned_data.get(word)
-            try:
-                self.cleaned_data[word] = read(text, self._map) if text else None
-            except NoArea as why:
-                self.add_error(word, str(why))
+        self._area, wrong = area_of(self.cleaned_data, self._map)
+        for word, says in wrong.items():
+            self.add_error(word, says)
         return self.cleaned_data
 
     @property
     def area(self) -> Area:
         """What of it can be understood."""
         self.is_valid()
-        return Area(**{word: self.cleaned_data.get(word) for word in WORDS})
+        return self._area
 
 
 class MapForm(AreaForm):
@@ -120,12 +117,14 @@ class MakeMapForm(forms.Form):
         field: Any = self.fields["together"]
         field.queryset = others
 
-    def arguments(self, sae: Sae) -> dict[str, Any]:
-        """For the job that makes it."""
-        given = self.cleaned_data
-        saes = sorted([sae, *given["together"]], key=lambda each: (each.n_latents, each.pk))
-        names = ("method", "neighbours", "min_dist", "perplexity", "seed")
-        return {"saes": [each.pk for each in saes], **{name: given[name] for name in names}}
+    def saes(self, sae: Sae) -> list[Sae]:
+        """That are to be on it."""
+        return [sae, *self.cleaned_data["together"]]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """How it is to be made: sae_core.maps.MapConfig."""
+        return {name: self.cleaned_data[name] for name in ("method", "neighbours", "min_dist", "perplexity", "seed")}
 
 
 class KeepSelectedForm(forms.Form):

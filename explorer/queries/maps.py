@@ -17,6 +17,13 @@ def maps_of(sae: Sae) -> QuerySet[FeatureMap]:
     return _with_parts(FeatureMap.objects.filter(parts__sae=sae))
 
 
+def listed(sae: Sae, below: int | None, size: int) -> tuple[list[FeatureMap], int | None]:
+    """A page of them, and the id to go on below."""
+    q = maps_of(sae)
+    found = list((q if below is None else q.filter(pk__lt=below))[: size + 1])
+    return found[:size], found[size - 1].pk if len(found) > size else None
+
+
 def newest(sae: Sae) -> FeatureMap | None:
     return maps_of(sae).first()
 

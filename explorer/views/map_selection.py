@@ -14,13 +14,11 @@ from explorer.etags import revalidated
 from explorer.forms.maps import AreaForm, KeepSelectedForm
 from explorer.gates import map_to_see, signed_in
 from explorer.map_points import chosen, keys, parts
-from explorer.mapped import opened
 from explorer.models import FeatureMap
 from explorer.models.access import Role
 from explorer.queries import maps
 
 BATCH = 5_000
-COLUMNS = ("sae", "index", "label", "x", "y", "density", "maximum", "mean")
 
 
 def _version(request: HttpRequest, map_id: int, **_: Any) -> object:
@@ -47,7 +45,7 @@ def map_selection_sheet(request: HttpRequest, map_id: int, sheet: str) -> HttpRe
     if not form.is_valid():
         return _nothing(request, found, form)
     name = f"{parts(found)[0].sae.slug}-map-{found.pk}-selected"
-    return sheets.download(name, sheet, COLUMNS, _batches(found, chosen(found, form.area)))
+    return sheets.download(name, sheet, map_points.FIELDS, _batches(found, chosen(found, form.area)))
 
 
 @allow(Role.VIEWER)
@@ -90,13 +88,5 @@ def _selection(
 
 
 def _batches(found: FeatureMap, numbers: Any) -> Iterator[list[dict[str, Any]]]:
-    file, slugs = opened(found.points_id), {part.sae_id: part.sae.slug for part in parts(found)}
     for start in range(0, len(numbers), BATCH):
-        some = numbers[start : start + BATCH]
-        named, of = dict(maps.texts_of(keys(found, some))), keys(found, some)
-        figures = {name: file[name][some].tolist() for name in COLUMNS[3:] if name in file}
-        yield [
-            {"sae": slugs[key[0]], "index": key[1], "label": named.get(key)}
-            | {name: figures[name][place] if name in figures else None for name in COLUMNS[3:]}
-            for place, key in enumerate(of)
-        ]
+        yield map_points.records(found, numbers[start : start + BATCH])

@@ -72,7 +72,7 @@ def map_make(request: HttpRequest, slug: str) -> HttpResponse:
     form = MakeMapForm(request.POST, library.at_hookpoint_of(sae))
     if not form.is_valid():
         return _maps(request, sae, form, status=422)
-    job = map_actions.make(form.arguments(sae), by=signed_in(request))
+    job = map_actions.make(form.saes(sae), form.asked, by=signed_in(request))
     return redirect("job", job.pk)
 
 
