@@ -1,5 +1,5 @@
-// A map of features: density first, then points for where one looks. While it moves, what was drawn is moved as it is, and
-// drawn anew with a fair sample where too little of it is left; at rest with all there is room for.
+// A map of features: density first, then points for where one looks. While it moves, what was drawn is moved as it is,
+// and a fair sample drawn plainly where too little of it is left; at rest plotly draws all there is room for.
 
 import { corners, outline, read, written } from "./address.js";
 import { meant, simplified } from "./area.js";
@@ -10,6 +10,7 @@ import { Names } from "./names.js";
 import { Over } from "./over.js";
 import { Picking } from "./picking.js";
 import { drawsPoints, Plot } from "./plot.js";
+import { Quick } from "./quick.js";
 import { placeOf, Side } from "./side.js";
 import { Tiles } from "./tiles.js";
 import { View } from "./view.js";
@@ -17,7 +18,7 @@ import { View } from "./view.js";
 const AT_REST = 80_000; // points
 const MOVING = 20_000;
 const REST = 140; // milliseconds without a move
-const AGAIN = 450; // milliseconds between two drawings while it moves
+const AGAIN = 200; // milliseconds between two samples while it moves
 const LEFT = 0.55; // of the view, that what was drawn must still cover
 const HOVER = 60; // milliseconds before a card is asked for
 const TYPED = 250; // milliseconds after the last key
@@ -37,6 +38,7 @@ class FeatureMap {
     this.tiles = new Tiles(section.dataset.tiles);
     this.density = new Density(this.stage.querySelector(".density"), this.tiles);
     this.plot = new Plot(this.stage.querySelector(".points"));
+    this.quick = new Quick(this.stage.querySelector(".quick"));
     this.over = new Over(this.stage.querySelector(".over"));
     this.names = new Names(this.stage.querySelector(".names"), (cluster) => this.select({ cluster }));
     this.side = new Side(section.querySelector(".beside-map"), {
@@ -71,7 +73,7 @@ class FeatureMap {
     else first.addEventListener("load", seen, { once: true });
     this.webgl = drawsPoints();
     if (!this.webgl) {
-      this.say("Without WebGL this browser shows how densely features lie, and not each of them. Search, clusters and what is pointed at work all the same.");
+      this.say(`Without WebGL this browser draws ${MOVING.toLocaleString("en")} points at most; their density is all of them.`);
     }
     this.recolour().then(() => this.rest());
     if (given.q) this.search((this.find.value = given.q));
@@ -163,9 +165,8 @@ class FeatureMap {
     this.frame();
     clearTimeout(this.resting);
     this.resting = setTimeout(() => this.rest(), REST);
-    const drawn = this.plot.drawn;
-    if (!drawn || !this.webgl || performance.now() - (this.drewAt ?? 0) < AGAIN) return;
-    if (this.covered(drawn) < LEFT) this.draw(MOVING);
+    if (!this.shown?.drawn || performance.now() - (this.drewAt ?? 0) < AGAIN) return;
+    if (this.covered(this.shown.drawn) < LEFT) this.draw(MOVING);
   }
 
   // How much of the view lies in what was drawn, and how alike they are in size.
@@ -184,7 +185,7 @@ class FeatureMap {
     this.framing = requestAnimationFrame(() => {
       this.framing = 0;
       const { view } = this;
-      if (this.plot.drawn) this.plot.element.style.transform = view.transformOf(this.plot.drawn).css;
+      this.placeShown();
       if (this.densityAt) this.density.element.style.transform = view.transformOf(this.densityAt).css;
       this.over.draw(view, this.palette);
       this.names.follow(view);
@@ -205,19 +206,26 @@ class FeatureMap {
     return this.draw(AT_REST);
   }
 
+  // Points come tile by tile. The first, and those of a sample, are drawn plainly; plotly draws once, at rest.
   async draw(budget) {
     const turn = (this.turn += 1);
     const view = this.view.copy();
     const given = () => turn !== this.turn;
+    const rests = budget === AT_REST;
     this.drewAt = performance.now();
     try {
-      const points = await this.tiles.within(view.box, budget, (some) => this.some(some, view, given), given);
+      const some = (points) => {
+        if (this.shown !== this.plot && points.n <= 2 * MOVING) this.sketch(points, view);
+      };
+      const points = await this.tiles.within(view.box, this.webgl ? budget : MOVING, some, given);
       if (!points) return;
-      await this.showing?.catch(() => {});
-      await this.show(points, view, given);
-      if (given()) return;
-      this.drewAt = performance.now();
-      if (budget < AT_REST) return;
+      if (!rests || !this.webgl) this.sketch(points, view);
+      if (!rests) return;
+      if (this.webgl) {
+        await this.plot.draw(points, view, this.colouring, this.palette, this.meant(points), given);
+        if (given()) return;
+        this.show(this.plot, points);
+      }
       this.picking = new Picking(points, view);
       this.stage.dataset.points = String(points.n);
       this.stage.dataset.complete = String(points.whole);
@@ -228,21 +236,29 @@ class FeatureMap {
     }
   }
 
-  // What comes while there is still something being drawn is left out: more is on its way.
-  some(points, view, given) {
-    if (this.showing) return;
-    this.showing = this.show(points, view, given).finally(() => (this.showing = null));
-    this.showing.catch(() => {}); // whoever draws all of them is told
+  sketch(points, view) {
+    this.quick.draw(points, view, this.colouring, this.palette, this.meant(points));
+    this.show(this.quick, points);
+    if (this.webgl) requestAnimationFrame(() => this.plot.prepare());
   }
 
-  async show(points, view, given) {
-    if (given()) return;
+  show(layer, points) {
+    this.shown = layer;
     this.points = points;
-    if (!this.webgl) return;
-    const mean = this.linked ? (i) => this.linked.has(points.part[i] * 2 ** 32 + points.index[i]) : meant(this.area, points);
-    await this.plot.draw(points, view, this.colouring, this.palette, mean);
-    this.plot.element.style.transform = this.view.transformOf(view).css;
+    this.plot.element.style.visibility = layer === this.plot ? "" : "hidden";
+    this.quick.canvas.hidden = layer !== this.quick;
+    this.placeShown();
     if (!performance.getEntriesByName("map-points").length) performance.mark("map-points");
+  }
+
+  placeShown() {
+    const layer = this.shown;
+    const element = layer === this.plot ? layer?.element : layer?.canvas;
+    if (element) element.style.transform = this.view.transformOf(layer.drawn).css;
+  }
+
+  meant(points) {
+    return this.linked ? (i) => this.linked.has(points.part[i] * 2 ** 32 + points.index[i]) : meant(this.area, points);
   }
 
   resized() {

@@ -36,11 +36,18 @@ export class Plot {
   constructor(element) {
     this.element = element;
     this.drawn = null; // the view
-    if (drawsPoints()) plotly().catch(() => {}); // whoever draws is told
+  }
+
+  // Its library takes a good part of a second to run, which what is drawn plainly should not wait for.
+  prepare() {
+    plotly().catch(() => {}); // whoever draws is told
   }
 
   // `meant`, of a point, says whether it is among those that are meant; null: all are.
-  async draw(points, view, { groups, of, colours }, palette, meant = null) {
+  // Nothing is drawn where that is `given` up on meanwhile.
+  async draw(points, view, { groups, of, colours }, palette, meant, given) {
+    const library = await plotly();
+    if (given()) return;
     const traces = this.traces(points, view, { groups, of, colours: colours(palette) }, palette, meant);
     const [left, top, right, bottom] = view.box;
     const layout = {
@@ -55,7 +62,6 @@ export class Plot {
       xaxis: axis([left, right]),
       yaxis: axis([bottom, top]),
     };
-    const library = await plotly();
     await library.react(this.element, traces, layout, { displayModeBar: false, plotGlPixelRatio: 1 });
     this.drawn = view.copy();
   }
