@@ -56,3 +56,17 @@ def test_a_run_that_is_cut_short_is_done_again(source: Path, settings: Settings)
     source.write_text("body { color: green }")
     static_files.collect()
     assert "green" in (settings.STATIC_ROOT / hashed(settings.STATIC_ROOT)).read_text()
+
+
+def test_modules_import_each_other_as_they_are_named_in_the_end(source: Path, settings: Settings) -> None:
+    """A browser keeps them for ever, and would go on with an old one of another name."""
+    modules = source.parent / "js" / "map"
+    modules.mkdir(parents=True)
+    (modules / "one.js").write_text('import { two } from "./two.js";\ntwo();\n')
+    (modules / "two.js").write_text("export const two = () => {};\n")
+    static_files.collect()
+    paths = json.loads((settings.STATIC_ROOT / "staticfiles.json").read_text())["paths"]
+    named = Path(paths["js/map/two.js"]).name
+    assert named != "two.js"
+    one = (settings.STATIC_ROOT / paths["js/map/one.js"]).read_text()
+    assert one == f'import {{ two }} from "./{named}";\ntwo();\n'

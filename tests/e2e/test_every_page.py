@@ -17,6 +17,7 @@ from sae_core import build_corpus, collect_evidence
 from sae_core.lm import Lm
 from tests.conftest import cookie_of
 from tests.e2e.axe import serious
+from tests.laid_out import kept
 from tests.processes import Web
 from tests.sae_core import small_lms
 from tests.sae_core.small_tokenizers import gpt2_like, made
@@ -59,6 +60,7 @@ def odd(transactional_db: None, tmp_path: Path, viewer: User) -> Sae:
         row.lm.vocabulary = artifacts.put(words, name="vocabulary")
     row.lm.save()
     load_collection(row, corpus, evidence)
+    kept([row], [sae])
     for index, text in enumerate((LONG, "أنهار وبحيرات", "👩‍👩‍👧‍👦 family", SCRIPT)):
         labels.give(row, index, text, by=viewer)
     found = lists.make(SCRIPT, LONG, shared=True, by=viewer)
@@ -82,7 +84,8 @@ def pages(sae: Sae) -> list[str]:
     feature, silent = f"{of_sae}features/{first}/", rows.filter(n_fired=0).values_list("index", flat=True)[0]
     search = f"/search/?sae={sae.slug}"
     return [
-        "/", of_sae, f"{of_sae}features/", f"{of_sae}features/?words=nothing+of+the+kind", f"{of_sae}labels/",
+        "/", of_sae, f"{of_sae}map/?feature=0-1&box=0,0,1,0.8&q=label", f"{of_sae}maps/",
+        f"{of_sae}features/", f"{of_sae}features/?words=nothing+of+the+kind", f"{of_sae}labels/",
         feature, f"{feature}?around=whole", f"{feature}?embed=1", f"{feature}labels/", f"{feature}keep/",
         f"{of_sae}features/{silent}/", f"{feature}beside/", f"{feature}beside/{sae.slug}/{second}/",
         "/lists/", f"/lists/{FeatureList.objects.get().pk}/", search, f"{search}&kind=labels&q=label",
@@ -123,6 +126,9 @@ def test_it_is_accessible_and_within_the_window(
         looking.set_viewport_size({"width": 1440, "height": 6000})  # charts are drawn once they come into view
         looking.goto(f"{web.address}{address}")
         expect(looking.locator(".plot .loading")).to_have_count(0, timeout=20_000)
+        if looking.locator(".stage").count():
+            expect(looking.locator(".stage[data-points]")).to_have_count(1, timeout=20_000)
+            expect(looking.locator(".opened, .selection, .found")).to_have_count(3)
         for width in (1440, 390):
             looking.set_viewport_size({"width": width, "height": 900})
             if looking.evaluate("document.documentElement.scrollWidth") > width:
