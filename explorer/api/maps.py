@@ -31,18 +31,17 @@ reading = needs(READERS, Scope.READ)
 changing = needs(Role.RESEARCHER, Scope.WRITE)
 MapId = PathEx[int, P(ge=1, le=BIGGEST, description="As in its page’s address.")]
 Named = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,80}$", description="As in its page’s address")]
-Whole = Annotated[int, BeforeValidator(number)]
-Real = Annotated[float, BeforeValidator(number)]
+NUMBER = BeforeValidator(number)
 
 
 class MapIn(Schema):
     """The same of the same is not made twice."""
 
     method: Literal["umap", "tsne"] = "umap"
-    neighbours: Annotated[Whole, Field(ge=2, le=200, description="UMAP’s: of each, by cosine")] = 15
-    min_dist: Annotated[Real, Field(ge=0, le=0.99, description="UMAP’s: how tightly points may be packed")] = 0.05
-    perplexity: Annotated[Real, Field(ge=2, le=100, description="t-SNE’s: about how many neighbours count")] = 30.0
-    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
+    neighbours: Annotated[int, Field(ge=2, le=200, description="UMAP’s: of each, by cosine"), NUMBER] = 15
+    min_dist: Annotated[float, Field(ge=0, le=0.99, description="UMAP’s: how tightly points may lie"), NUMBER] = 0.05
+    perplexity: Annotated[float, Field(ge=2, le=100, description="t-SNE’s: how many neighbours count"), NUMBER] = 30.0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1), NUMBER] = 0
     together: Annotated[list[Named], Field(max_length=15, description="Other SAEs that write where it does")] = []
 
 

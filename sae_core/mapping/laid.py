@@ -15,7 +15,7 @@ class Limits:
     """One thread, so that the same seed gives the same map; more are laid out by all threads at once."""
     spectral: int = 200_000
     """The start is spectral; of more its modes are not found within reason."""
-    trusted: int = 4096
+    trusted: int = 2048
     """Trustworthiness is of all points; of more it is of as many as this, drawn."""
 
 

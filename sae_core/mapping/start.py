@@ -25,8 +25,8 @@ def pca(unit: Tensor) -> NDArray[np.float64]:
     covariance = (second / len(unit) - mean.outer(mean)).numpy()
     axes = _widest(covariance)
     axes *= np.sign(axes[np.abs(axes).argmax(0), range(2)])
-    projected = [(block.double() - mean).numpy() @ axes for block in blocks(unit)]
-    found: NDArray[np.float64] = np.concatenate(projected)
+    narrow = torch.from_numpy(axes).float()
+    found: NDArray[np.float64] = (unit @ narrow - mean.float() @ narrow).double().numpy()
     return found
 
 

@@ -153,6 +153,14 @@ def test_what_cannot_be_made_is_refused(researching: Client, explored: Explored,
     assert not Job.objects.exists()
 
 
+def test_it_is_described_between_which_ends_numbers_may_be(client: Client) -> None:
+    described = client.get("/api/v1/openapi.json").json()["components"]["schemas"]["MapIn"]["properties"]
+    ends = {name: (each["minimum"], each["maximum"]) for name, each in described.items() if "minimum" in each}
+    assert ends == {
+        "neighbours": (2, 200), "min_dist": (0, 0.99), "perplexity": (2, 100), "seed": (0, 2**31 - 1),
+    }  # fmt: skip
+
+
 def test_only_what_writes_at_one_place_is_laid_out_together(researching: Client, explored: Explored) -> None:
     elsewhere = sae_row(explored.read.lm, explored.read.sae, "elsewhere")
     Sae.objects.filter(pk=elsewhere.pk).update(hookpoint="blocks.0.hook_resid_post")
