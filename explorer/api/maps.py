@@ -17,7 +17,7 @@ from explorer.api.keyset import BIGGEST, LONGEST_PAGE, Page, Place, cursor
 from explorer.api.lists import number
 from explorer.api.saes import Index, Slug
 from explorer.gates import address_of, map_to_change, map_to_see, sae_to_see
-from explorer.map_areas import LONGEST, Area, area_of
+from explorer.map_areas import LONGEST, MOST_CORNERS, Area, area_of
 from explorer.map_points import Point, Summary, parts
 from explorer.models import FeatureMap, MapPart, Sae
 from explorer.models.access import Role, Scope
@@ -32,6 +32,13 @@ changing = needs(Role.RESEARCHER, Scope.WRITE)
 MapId = PathEx[int, P(ge=1, le=BIGGEST, description="As in its page’s address.")]
 Named = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,80}$", description="As in its page’s address")]
 NUMBER = BeforeValidator(number)
+X = r"(-?0(\.[0-9]{1,9})?|-1|1(\.[0-9]{1,9})?|2)"
+
+
+def words(pattern: str, description: str, longest: int = 200) -> Any:
+    """Described by a pattern and not validated by it: what is wrong is told in words (map_areas). Empty is as if it
+    were not given."""
+    return Field(max_length=longest, description=description, json_schema_extra={"pattern": f"^({pattern})?$"})
 
 
 class MapIn(Schema):
@@ -151,12 +158,13 @@ class SelectionWanted(Schema):
     """All that is given holds; nothing given is the whole map. As in the address of its page."""
 
     lasso: Annotated[
-        str | None, Field(max_length=LONGEST, description="Corners x,y from 0 to 1 with _ between them: 0,0_1,0_1,1")
+        str | None,
+        words(f"{X},{X}(_{X},{X}){{2,{MOST_CORNERS - 1}}}", "Corners x,y from 0 to 1 with _ between them", LONGEST),
     ] = None
-    box: Annotated[str | None, Field(max_length=200, description="left,top,right,bottom")] = None
-    cluster: Annotated[str | None, Field(max_length=200, description="Grain and number: 1-12; or 1-none")] = None
-    bar: Annotated[str | None, Field(max_length=200, description="Legend and number: density-3")] = None
-    part: Annotated[str | None, Field(max_length=200, description="The number of an SAE on the map")] = None
+    box: Annotated[str | None, words(f"{X},{X},{X},{X}", "left,top,right,bottom from 0 to 1")] = None
+    cluster: Annotated[str | None, words("[0-2]-(none|[0-9]{1,7})", "Grain and number; or none: in none of it")] = None
+    bar: Annotated[str | None, words("(density|maximum|mean)-[0-9]{1,2}", "Legend and number")] = None
+    part: Annotated[str | None, words("[0-9]{1,3}", "The number of an SAE on the map")] = None
     after: Annotated[str | None, Field(pattern="^(0|[1-9][0-9]{0,8})$", description="`next` of the page before.")] = (
         None
     )
