@@ -80,6 +80,13 @@ True
 >>> evidence["top_act"].shape, evidence["logit_top_id"].shape
 ((64, 20), (64, 20))
 
+Where its directions lie, what is alike near each other, in two dimensions; silent latents left out:
+
+>>> alive = evidence["n_fired"] > 0
+>>> made = sae_core.make_map([sae.W_dec], sae_core.MapConfig("tsne", perplexity=5), alive=[alive])
+>>> made.places.shape == (alive.sum(), 2)
+True
+
 One of our own, from the same lm and text; several sizes and seeds could learn from the same stream:
 
 >>> source = sae_core.LmSource(lm, corpus.contexts, "blocks.1.hook_resid_post", lengths=corpus.lengths)

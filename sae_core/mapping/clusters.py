@@ -2,8 +2,9 @@
 
 HDBSCAN of the places finds what people see as a cluster. But a map puts every point somewhere, directions like no
 other too, so of what it finds those points stay that belong by their exact nearest directions; all others are
-unclustered. In the space of directions alone HDBSCAN leaves over half of the points of the demo's ReLU SAEs
-unclustered where this leaves a quarter, and a quarter of the neighbours on the map of what it clusters are outside.
+unclustered: 15 to 43 % of the demo's ReLU SAEs, by grain, and all of random directions, of which the places alone
+would have clustered half. HDBSCAN in the space of directions left 56 to 79 % of those SAEs unclustered, and a quarter
+of what lies near a clustered point on the map lay outside its cluster.
 """
 
 from importlib import import_module
