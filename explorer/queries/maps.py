@@ -28,6 +28,11 @@ def newest(sae: Sae) -> FeatureMap | None:
     return maps_of(sae).first()
 
 
+def mapped() -> set[int]:
+    """SAEs that are on a map."""
+    return set(MapPart.objects.values_list("sae", flat=True).distinct())
+
+
 def feature_map(map_id: int) -> FeatureMap | None:
     return _with_parts(FeatureMap.objects.filter(pk=map_id)).first()
 

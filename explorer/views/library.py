@@ -13,6 +13,7 @@ from explorer.models.access import Role
 from explorer.parts import HEADERS, wants_part
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
+from explorer.queries import maps as map_queries
 from explorer.queries import readings as reading_queries
 from explorer.views.search import reading_context
 
@@ -45,11 +46,11 @@ def _context(request: HttpRequest) -> dict[str, object]:
     saes = library_queries.saes()
     shelves = [Shelf(lm, [sae for sae in saes if sae.lm_id == lm.pk]) for lm in library_queries.lms()]
     corpora = list(library_queries.corpora())
-    snippet = reading_queries.snippet(saes)
+    snippet, mapped = reading_queries.snippet(saes), map_queries.mapped()
     version = (
         [job.pk for job in jobs],
         [shelf.lm.pk for shelf in shelves],
-        [(sae.pk, _pk(library_queries.newest(sae)), sae.metrics is None) for sae in saes],
+        [(sae.pk, _pk(library_queries.newest(sae)), sae.metrics is None, sae.pk in mapped) for sae in saes],
         [corpus.pk for corpus in corpora],
         snippet and snippet.pk,
     )
@@ -61,6 +62,7 @@ def _context(request: HttpRequest) -> dict[str, object]:
         "jobs": jobs,
         "filling": any(job.kind in FILLING for job in jobs),
         "shelves": shelves,
+        "mapped": mapped,
         "corpora": corpora,
         "version": hashlib.sha256(repr(version).encode()).hexdigest()[:16],
         "poll": SOON if jobs else LATER,

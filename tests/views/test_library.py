@@ -13,6 +13,7 @@ from explorer.models.access import Role
 from explorer.models.jobs import JobState
 from sae_core.reading import reading
 from tests.explored import Explored
+from tests.laid_out import kept
 from tests.work.collected import sae_row
 
 pytestmark = pytest.mark.django_db
@@ -60,8 +61,20 @@ def test_saes_stand_under_their_lm_with_their_figures(client: Client, viewer: Us
         "90\u00a0%",
         f"{explored.collection.tokens:,}",
         f"{explored.collection.n_never_fired}",
+        "",
     ]
     assert explored.corpus.name in page
+
+
+def test_a_map_is_led_to_once_there_is_one(client: Client, viewer: User, explored: Explored) -> None:
+    client.force_login(viewer)
+    before = client.get("/").content.decode()
+    kept([explored.sae], [explored.read.sae])
+    (seen,) = set(re.findall(r"seen=([0-9a-f]{16})", before))
+    part = client.get("/", {"seen": seen}, headers={"HX-Request": "true"})
+    assert part.status_code == 200, "there is news"
+    assert f'<a href="{explored.page}map/">Map' in part.content.decode()
+    assert f'<a href="{explored.page}map/">' not in before
 
 
 def test_what_is_not_there_yet_is_said(client: Client, viewer: User, explored: Explored) -> None:
@@ -106,11 +119,11 @@ def test_as_many_queries_for_three_as_for_one(
     client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.force_login(viewer)
-    with django_assert_num_queries(8):  # session, user, jobs, SAEs, their collections, lms, corpora, a snippet
+    with django_assert_num_queries(9):  # session, user, jobs, SAEs, their collections, lms, corpora, a snippet
         client.get("/")
     for name in ("two", "three"):
         sae_row(explored.read.lm, explored.read.sae, name)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         client.get("/")
 
 
@@ -134,7 +147,7 @@ def test_it_opens_on_a_piece_of_text(
     page = client.get("/?at=1,3").content.decode()
     assert page.count('class="shares"') == 2
     assert 'name="sae"' not in page, "the box searches all"
-    with django_assert_num_queries(12):  # it is known by now; the text, its SAE, collections, labels, activity
+    with django_assert_num_queries(13):  # it is known by now; the text, its SAE, collections, labels, activity
         client.get("/?at=1")
     Sae.objects.filter(pk=explored.sae.pk).update(slug="renamed")
     assert "snippet-" not in client.get("/").content.decode()
