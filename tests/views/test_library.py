@@ -119,7 +119,7 @@ def test_as_many_queries_for_three_as_for_one(
     client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.force_login(viewer)
-    with django_assert_num_queries(9):  # session, user, jobs, SAEs, their collections, lms, corpora, a snippet
+    with django_assert_num_queries(9):  # session, user, jobs, SAEs, their collections, maps, lms, corpora, a snippet
         client.get("/")
     for name in ("two", "three"):
         sae_row(explored.read.lm, explored.read.sae, name)
