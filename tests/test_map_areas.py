@@ -85,6 +85,12 @@ def test_a_star_has_a_hole_in_it() -> None:
     assert in_polygon(places[:, 0], places[:, 1], star).tolist() == [True, True, False, False]
 
 
+def test_corners_are_not_rounded() -> None:
+    """0.7 in single precision is below 0.7 in double."""
+    x, y = np.array([0.5, 0.5], np.float32), np.array([0.7, 0.70001], np.float32)
+    assert in_polygon(x, y, [(0, 0.7), (1, 0.7), (0.5, 1)]).tolist() == [False, True]
+
+
 N = 400
 EDGE = float(np.float32(0.1))  # above 0.1, as a legend has it
 

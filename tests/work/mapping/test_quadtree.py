@@ -30,7 +30,7 @@ def scattered(draw: st.DrawFn) -> Scattered:
     points = draw(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=60))
     ranks = draw(st.permutations(range(len(points))))
     x, y = np.array(points, np.float32).T
-    return Scattered(x, y, np.array(ranks), draw(st.integers(1, 5)), draw(st.integers(0, 4)))
+    return Scattered(x, y, np.array(ranks), draw(st.integers(1, 5)), draw(st.integers(0, 8)))
 
 
 @given(scattered())
@@ -71,7 +71,8 @@ def test_a_place_within_a_tile_comes_back(value: float, z: int) -> None:
     values = np.array([value], np.float32)
     strip = int(squares(values, z)[0])
     steps = int(within(values, z, strip)[0])
-    assert abs((strip + steps / STEPS) / 2**z - float(values[0])) <= 2.0 ** -(z + 16)
+    off = abs((strip + steps / STEPS) / 2**z - float(values[0])) * 2 ** (z + 16)
+    assert off <= (1 if steps == STEPS - 1 else 0.5)  # the last has nothing beyond it to be rounded to
 
 
 def test_equal_points_stay_together_at_the_end() -> None:
