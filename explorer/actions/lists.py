@@ -1,6 +1,7 @@
 """Lists of features, and who keeps what in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -51,7 +52,7 @@ def make(name: str, notes: str = "", *, shared: bool, by: User) -> FeatureList:
 
 def make_of(name: str, notes: str, keys: Sequence[tuple[int, int]], *, by: User) -> FeatureList:
     """One that holds these features, or none at all."""
-    with transaction.atomic():
+    with _saes_staying():
         made = make(name, notes, shared=True, by=by)
         keep_many(made, keys, by=by)
     return made
@@ -97,22 +98,27 @@ def keep(found: FeatureList, sae: Sae, index: int, *, by: User | None, text: str
 
 def keep_many(found: FeatureList, keys: Sequence[tuple[int, int]], *, by: User) -> int:
     """Features, each the id of an SAE and an index, all of them or none; how many were not in it before."""
+    with _saes_staying():
+        if not FeatureList.objects.select_for_update(no_key=True).filter(pk=found.pk).exists():
+            raise NotPossible(f"The list {found.name} is no longer there.")
+        there = set(found.entries.values_list("sae_id", "index"))
+        new = [key for key in dict.fromkeys(keys) if key not in there]
+        if len(there) + len(new) > MOST_ENTRIES:
+            raise NotPossible(f"{found.name} would hold more than {MOST_ENTRIES:,} features, which are the most.")
+        ListEntry.objects.bulk_create(ListEntry(list=found, sae_id=sae, index=index, added_by=by) for sae, index in new)
+        for sae in {sae for sae, _ in new}:
+            editions.of(sae)
+    return len(new)
+
+
+@contextmanager
+def _saes_staying() -> Iterator[None]:
+    """A transaction. That an SAE went meanwhile is told when the outermost ends."""
     try:
         with transaction.atomic():
-            if not FeatureList.objects.select_for_update(no_key=True).filter(pk=found.pk).exists():
-                raise NotPossible(f"The list {found.name} is no longer there.")
-            there = set(found.entries.values_list("sae_id", "index"))
-            new = [key for key in dict.fromkeys(keys) if key not in there]
-            if len(there) + len(new) > MOST_ENTRIES:
-                raise NotPossible(f"{found.name} would hold more than {MOST_ENTRIES:,} features, which are the most.")
-            ListEntry.objects.bulk_create(
-                ListEntry(list=found, sae_id=sae, index=index, added_by=by) for sae, index in new
-            )
-            for sae in {sae for sae, _ in new}:
-                editions.of(sae)
-    except IntegrityError:  # told when the transaction ends
+            yield
+    except IntegrityError:
         raise NotPossible("An SAE of these features has just been removed.") from None
-    return len(new)
 
 
 def annotate(entry: ListEntry, text: str) -> None:

@@ -47,6 +47,35 @@ def test_an_sae_that_went_is_not_kept(explored: Explored, viewer: User, admin: U
         lists.keep(found, sae, 5, by=viewer)
 
 
+def test_many_are_kept_once_each_and_all_or_none(
+    explored: Explored, viewer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MOST_ENTRIES", 4)
+    found, sae = lists.bookmarks(viewer), explored.sae
+    lists.keep(found, sae, 5, by=viewer, text="why")
+    edition = Sae.objects.get().edition
+    assert lists.keep_many(found, [(sae.pk, index) for index in (7, 5, 6, 7)], by=viewer) == 2
+    kept = found.entries.order_by("pk").values_list("index", "note", "added_by")
+    assert list(kept) == [(5, "why", viewer.pk), (7, "", viewer.pk), (6, "", viewer.pk)]
+    assert Sae.objects.get().edition == edition + 1
+    with pytest.raises(lists.NotPossible, match="would hold more than 4 features"):
+        lists.keep_many(found, [(sae.pk, 8), (sae.pk, 9)], by=viewer)
+    assert found.entries.count() == 3
+    assert lists.keep_many(found, [(sae.pk, 8)], by=viewer) == 1
+    FeatureList.objects.all().delete()
+    with pytest.raises(lists.NotPossible, match="is no longer there"):
+        lists.keep_many(found, [(sae.pk, 8)], by=viewer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_an_sae_that_went_there_is_no_new_list(explored: Explored, viewer: User, admin: User) -> None:
+    pk = explored.sae.pk
+    remove_sae(explored.sae, by=admin, address="127.0.0.1")
+    with pytest.raises(lists.NotPossible, match="An SAE of these features has just been removed"):
+        lists.make_of("mine", "", [(pk, 5)], by=viewer)
+    assert not FeatureList.objects.exists()
+
+
 @pytest.mark.parametrize("name", ["", " \n ", "\x00", "\ud800"])
 def test_every_list_has_a_name_that_can_be_kept(viewer: User, name: str) -> None:
     made = FeatureList.objects.get(pk=lists.make(name, name, shared=True, by=viewer).pk)
