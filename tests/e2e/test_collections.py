@@ -114,6 +114,7 @@ def test_features_are_walked_by_keys_skipping_the_silent(signed_in: Page, added:
     expect(signed_in).to_have_url(re.compile(f"{following}$".replace("?", r"\?")))
     expect(signed_in.locator("[aria-current=true]")).to_have_text("±5 tokens")
     expect(signed_in.get_by_text("It never fired")).to_have_count(0)
+    signed_in.wait_for_load_state()  # whose scripts listen to keys
     signed_in.keyboard.press("ArrowLeft")
     expect(signed_in.get_by_role("heading", level=1)).to_contain_text(f"Feature {index}")
 
