@@ -100,7 +100,8 @@ def test_what_most_of_them_raise_is_told(looking: Client, joint: OnMap) -> None:
 
 def test_their_labels_are_told(looking: Client, joint: OnMap, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, within = AREAS["lasso"]
-    inside = [key for key in joint.keys if within(joint, key)]
+    inside = sorted((key for key in joint.keys if within(joint, key)), key=lambda key: -joint.place(*key)[1])
+    assert len(inside) > map_points.LABELS + 3  # the first of them are the last of its points
     outside = next(key for key in joint.keys if key not in inside)
     assert '<p class="hint">0 have a label</p>' in selected(looking, joint, **asked)
     for number, key in enumerate([*inside[:3], outside]):
