@@ -30,7 +30,7 @@ class Cluster:
 
 def clusters(found: FeatureMap) -> list[list[Cluster]]:
     """By grain, the largest first."""
-    return _named(found.pk, maps.version(found))
+    return _named(found.pk, maps.version(found.pk))
 
 
 @lru_cache(KEPT)

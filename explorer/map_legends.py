@@ -18,7 +18,6 @@ class Bar:
     says: str
     n: int
     area: str = ""  # as an address selects them
-    dense: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,12 @@ def silent(found: FeatureMap) -> list[Silent]:
 
 def _bar(name: str, place: int, bar: dict[str, float | None]) -> Bar:
     low, high, n = bar["low"], bar["high"], bar["n"]
-    dense = name == "density" and low == DENSE
-    return Bar(_between(low, high) + (" (dense)" if dense else ""), int(n or 0), f"bar={name}-{place}", dense)
+    dense = " (dense)" if name == "density" and low == DENSE else ""
+    return Bar(_between(low, high) + dense, int(n or 0), f"bar={name}-{place}")
 
 
 def _clusters(found: FeatureMap, grain: int) -> list[Bar]:
-    """As many as have colours are told apart only beside each other, so one line says it of all."""
+    """There are more of them than colours, which tell apart what lies side by side: one line says it of all."""
     outside = found.about["unclustered"][grain]
     return [
         Bar("in clusters", found.n_points - outside),

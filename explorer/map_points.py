@@ -84,10 +84,6 @@ def parts(found: FeatureMap) -> list[MapPart]:
     return list(found.parts.all())
 
 
-def part_of(found: FeatureMap, sae_id: int) -> MapPart | None:
-    return next((part for part in parts(found) if part.sae_id == sae_id), None)
-
-
 def number_of(found: FeatureMap, part: int, index: int) -> int | None:
     """None for a feature that is not on it."""
     places = opened(found.points_id)[f"place_{part}"]
@@ -137,7 +133,7 @@ def numbers_of(found: FeatureMap, of_part: int, indexes: Sequence[int]) -> "Arra
 def labelled(found: FeatureMap) -> "Array":
     """The points whose features have a label, rising."""
     np = numpy()
-    by_sae = maps.labelled(tuple(part.sae_id for part in parts(found)), maps.version(found))
+    by_sae = maps.labelled(tuple(part.sae_id for part in parts(found)), maps.version(found.pk))
     numbers = [numbers_of(found, part.number, by_sae[part.sae_id]) for part in parts(found)]
     joined: Array = np.sort(np.concatenate(numbers))
     return joined

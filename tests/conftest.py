@@ -10,6 +10,8 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 
+from explorer.actions.accounts import set_role
+from explorer.models.access import Role
 from explorer.supervisor.embedded import cluster
 from tests import broker
 from tests.processes import Postgres, Redis, Web, Workers
@@ -90,6 +92,25 @@ def admin(db: None) -> User:
 @pytest.fixture
 def viewer(db: None) -> User:
     return User.objects.create_user("viewer")
+
+
+@pytest.fixture
+def researcher(db: None) -> User:
+    user = User.objects.create_user("researcher")
+    set_role(user.pk, Role.RESEARCHER, by=user)
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def looking(client: Client, viewer: User) -> Client:
+    client.force_login(viewer)
+    return client
+
+
+@pytest.fixture
+def researching(client: Client, researcher: User) -> Client:
+    client.force_login(researcher)
+    return client
 
 
 def cookie_of(user: User) -> dict[str, str]:

@@ -15,8 +15,10 @@ from explorer.actions import api_tokens, lists, sign_in
 from explorer.actions.accounts import set_role
 from explorer.models import Job, Steering
 from explorer.models.access import Role, Scope
-from tests.explored import Explored, explored, read  # noqa: F401  two of them fixtures
-from tests.laid_out import OnMap, on_map  # noqa: F401  one of them a fixture
+from tests.explored import Explored, explored, read
+from tests.laid_out import OnMap, on_map
+
+__all__ = ["explored", "on_map", "read"]
 
 # What each is answered. `in`: sent to sign in. The job, the token and the account that the addresses
 # name are another person's. `closed` and `open` are visitors, where reading is closed and where it is open.

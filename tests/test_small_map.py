@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from explorer import artifacts
@@ -17,12 +16,6 @@ from tests.laid_out import OnMap, joint, on_map, smaller
 
 __all__ = ["explored", "joint", "on_map", "read", "smaller"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
 
 
 def drawn(html: str) -> list[tuple[float, float]]:

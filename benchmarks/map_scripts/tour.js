@@ -1,4 +1,4 @@
-// Drags and zooms by turns, by the events that a hand makes, one a frame, without a rest.
+// Drags about in a circle and zooms in and out by turns, by the events that a hand makes, one a frame, without a rest.
 async (seconds) => {
   const stage = document.querySelector(".stage");
   stage.setPointerCapture = () => {}; // no pointer of these events is a real one
@@ -13,7 +13,7 @@ async (seconds) => {
   await new Promise((done) => {
     const step = (now) => {
       const t = (now - started) / 1000;
-      const [x, y] = [midX + 260 * Math.cos(1.9 * t), midY + 160 * Math.sin(2.3 * t)];
+      const [x, y] = [midX + 320 * Math.cos(Math.PI * t), midY + 220 * Math.sin(Math.PI * t)]; // round, and back
       const dragging = t % 4 < 2 && t <= seconds;
       if (down && !dragging) send("pointerup", x, y);
       else if (!down && dragging) send("pointerdown", x, y);

@@ -46,10 +46,9 @@ def made_before(asked: dict[str, Any], of: Sequence[tuple[Sae, Collection | None
     return None
 
 
-def version(found: FeatureMap) -> tuple[int, ...]:
-    """Of all that people say of its features."""
-    saes = [part.sae_id for part in found.parts.all()]
-    return tuple(Sae.objects.filter(pk__in=saes).order_by("pk").values_list("edition", flat=True))
+def version(map_id: int) -> tuple[int, ...]:
+    """Of all that people say of its features; nothing of a map that is not there."""
+    return tuple(Sae.objects.filter(map_parts__map=map_id).order_by("pk").values_list("edition", flat=True))
 
 
 def versions_beside(sae_id: int) -> tuple[int, ...]:

@@ -19,8 +19,7 @@ from explorer.queries import maps
 
 
 def _version(request: HttpRequest, map_id: int, **_: Any) -> object:
-    found = maps.feature_map(map_id)
-    return found and maps.version(found)
+    return maps.version(map_id) or None
 
 
 @allow(READERS)

@@ -22,8 +22,7 @@ BATCH = 5_000
 
 
 def _version(request: HttpRequest, map_id: int, **_: Any) -> object:
-    found = maps.feature_map(map_id)
-    return found and maps.version(found)
+    return maps.version(map_id) or None
 
 
 @allow(READERS)
@@ -58,7 +57,8 @@ def map_selection_keep(request: HttpRequest, map_id: int) -> HttpResponse | Http
         return _nothing(request, found, area)
     if form.is_valid():
         selected = chosen(found, area.area)
-        notes = f"Selected on map {found.pk}: {request.get_full_path().partition('?')[2]}"
+        selected_by = request.get_full_path().partition("?")[2]
+        notes = f"Selected on map {found.pk}: {selected_by}"[: list_actions.LONGEST_NOTES]
         try:
             made = list_actions.make_of(form.cleaned_data["name"], notes, keys(found, selected), by=by)
             return redirect("list", made.pk)

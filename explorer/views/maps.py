@@ -44,9 +44,8 @@ def sae_map(request: HttpRequest, slug: str) -> HttpResponse:
         "sae": sae,
         "which": which,
         "form": form,
-        "shown": [_context(each, form) for each in (found, beside) if each],
+        "shown": [_context(each) for each in (found, beside) if each],
         "map": found,
-        "others": maps.maps_of(sae),
     }
     return render(request, "maps/map.html", ctx)
 
@@ -103,7 +102,7 @@ def _asked(sae: Sae, which: WhichMapForm) -> FeatureMap | None:
     return found
 
 
-def _context(found: FeatureMap, form: MapForm) -> dict[str, Any]:
+def _context(found: FeatureMap) -> dict[str, Any]:
     return {
         "map": found,
         "slugs": json.dumps([part.sae.slug for part in parts(found)]),

@@ -24,9 +24,10 @@ from explorer.work.mapping.tiles import tile_file
 from explorer.work.opening import refusing, sae_alone, scratch
 from sae_core import ArrayFile, BadInput
 from sae_core.array_files import write_arrays
-from sae_core.maps import LaidOut, MapConfig, Table, make_map
+from sae_core.maps import LaidOut, MapConfig, Method, Table, make_map
 
-MOST_PARTS = 16  # SAEs on one map, and colours to tell them apart
+OF_METHOD = {Method.UMAP: ("neighbours", "min_dist"), Method.TSNE: ("perplexity",)}
+MOST_PARTS = 11  # SAEs on one map: as many as there are colours to tell them apart
 
 
 def run(attempt: Attempt) -> dict[str, Any]:
@@ -126,8 +127,9 @@ def part_of(sae: Sae) -> Part:
 
 
 def _config(arguments: dict[str, Any]) -> MapConfig:
-    names = ("method", "neighbours", "min_dist", "perplexity", "seed")
-    return MapConfig(**{name: arguments[name] for name in names if name in arguments})
+    """What a method makes no use of is as usual: it makes no other map."""
+    used = OF_METHOD.get(arguments.get("method", Method.UMAP), ())
+    return MapConfig(**{name: arguments[name] for name in ("method", "seed", *used) if name in arguments})
 
 
 def _known(parts: Sequence[Part]) -> Table | None:
@@ -135,7 +137,7 @@ def _known(parts: Sequence[Part]) -> Table | None:
     if len(parts) > 1 or parts[0].evidence is None:
         return None
     file = parts[0].evidence
-    return Table(np.asarray(file["neighbour"]), np.asarray(file["neighbour_cosine"]))
+    return Table(file["neighbour"], file["neighbour_cosine"])
 
 
 def _still_there(parts: Sequence[Part]) -> set[int]:

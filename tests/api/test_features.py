@@ -15,12 +15,6 @@ __all__ = ["explored", "read"]
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def got(client: Client, explored: Explored, **wanted: Any) -> Any:
     answer = client.get(f"/api/v1/saes/{explored.sae.slug}/features", wanted)
     assert answer.status_code == 200, answer.content

@@ -17,12 +17,6 @@ LISTS = "/api/v1/lists"
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def other(db: None) -> User:
     return User.objects.create_user("other")
 

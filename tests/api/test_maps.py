@@ -22,25 +22,6 @@ pytestmark = pytest.mark.django_db
 Key = tuple[int, int]  # number of a part and index
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
-def researcher(db: None) -> User:
-    user = User.objects.create_user("researcher")
-    set_role(user.pk, Role.RESEARCHER, by=user)
-    return User.objects.get(pk=user.pk)
-
-
-@pytest.fixture
-def researching(client: Client, researcher: User) -> Client:
-    client.force_login(researcher)
-    return client
-
-
 def got(client: Client, path: str, **asked: Any) -> Any:
     answer = client.get(f"/api/v1{path}", asked)
     assert answer.status_code == 200, answer.content

@@ -17,12 +17,6 @@ __all__ = ["explored", "read"]
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def got(client: Client, status: int = 200, **wanted: Any) -> Any:
     answer = client.get("/api/v1/search", wanted)
     assert answer.status_code == status, answer.content

@@ -24,12 +24,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def shown(looking: Client, explored: Explored) -> Callable[..., str]:
     def get(query: str = "", **more: Any) -> str:
         answer = looking.get(f"{explored.page}features/{query}", more)

@@ -22,12 +22,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def evidence(explored: Explored) -> ArrayFile:
     return ArrayFile(explored.read.evidence)
 

@@ -23,12 +23,6 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def researching(client: Client, viewer: User) -> Client:
     set_role(viewer.pk, Role.RESEARCHER, by=viewer)
     client.force_login(viewer)

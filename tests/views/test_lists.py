@@ -24,12 +24,6 @@ PART = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def other(db: None) -> User:
     return User.objects.create_user("other")
 

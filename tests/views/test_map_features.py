@@ -22,12 +22,6 @@ SCRIPT = "<script>alert(1)</script>"
 Key = tuple[int, int]  # number of a part and index
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def shown(client: Client, address: str) -> str:
     answer = client.get(address)
     assert answer.status_code == 200

@@ -25,12 +25,6 @@ Key = tuple[int, int]  # number of a part and index
 LASSO = "0.1,-0.5_0.9,-0.5_0.9,0.6_0.3,0.6_0.3,0.4_0.1,0.4"
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def in_lasso(x: float, y: float) -> bool:
     """LASSO: an L of two boxes."""
     return (0.1 < x < 0.9 and y < 0.4) or (0.3 < x < 0.9 and y < 0.6)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -18,12 +17,6 @@ from tests.laid_out import OnMap
 
 pytestmark = pytest.mark.django_db
 FOR_EVER = "private, max-age=31536000, immutable"
-
-
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
 
 
 @pytest.fixture

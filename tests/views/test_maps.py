@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from explorer.actions import labels
-from explorer.actions.accounts import set_role
 from explorer.actions.removing import remove_sae
 from explorer.forms.maps import MakeMapForm
 from explorer.models import AuditEntry, FeatureMap, Job, Sae
-from explorer.models.access import Role
 from explorer.models.jobs import JobState
 from sae_core.maps import MapConfig, Method
 from tests.explored import Explored
@@ -27,25 +25,6 @@ from tests.work.collected import sae_row
 
 pytestmark = pytest.mark.django_db
 SCRIPT = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
-def researcher(db: None) -> User:
-    user = User.objects.create_user("researcher")
-    set_role(user.pk, Role.RESEARCHER, by=user)
-    return User.objects.get(pk=user.pk)
-
-
-@pytest.fixture
-def researching(client: Client, researcher: User) -> Client:
-    client.force_login(researcher)
-    return client
 
 
 def shown(client: Client, address: str) -> str:

@@ -18,12 +18,6 @@ IDS = [0, 5, 9, 5, 17, 30, 2]
 PART = {"HX-Request": "true"}
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def address(explored: Explored, index: int = 5) -> str:
     return f"{explored.page}features/{index}/text/"
 

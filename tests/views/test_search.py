@@ -33,12 +33,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
-@pytest.fixture
 def prepared(explored: Explored, tmp_path: Path) -> Explored:
     """With weights, and what logits are read with."""
     save_file({"W_dec": explored.read.sae.W_dec.detach().contiguous()}, tmp_path / "sae.safetensors")

@@ -23,12 +23,6 @@ from tests.views.steering import asked, form, post
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def written(explored: Explored, **changes: Any) -> dict[str, Any]:
     """What a worker keeps, of two texts."""
     key = f"{explored.sae.slug}:5"

@@ -16,12 +16,6 @@ from tests.views.steering import asked, post
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def looking(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
-    return client
-
-
 def picks(page: str) -> list[tuple[str, str, str]]:
     return re.findall(r'data-pick="([^"]+)" data-index="(\d+)" data-strength="([^"]+)"', page)
 

@@ -45,10 +45,10 @@ export class Plot {
 
   // `meant`, of a point, says whether it is among those that are meant; null: all are.
   // Nothing is drawn where that is `given` up on meanwhile.
-  async draw(points, view, { groups, of, colours }, palette, meant, given) {
+  async draw(points, view, look, meant, given) {
     const library = await plotly();
     if (given()) return;
-    const traces = this.traces(points, view, { groups, of, colours: colours(palette) }, palette, meant);
+    const traces = this.traces(points, look, meant);
     const [left, top, right, bottom] = view.box;
     const layout = {
       width: view.width,
@@ -66,8 +66,8 @@ export class Plot {
     this.drawn = view.copy();
   }
 
-  traces(points, view, { groups, of, colours }, palette, meant) {
-    const n = points.n;
+  traces(points, { groups, of, colours, palette }, meant) {
+    const [n, fills] = [points.n, colours(palette)];
     const group = new Int16Array(n);
     const counts = new Uint32Array(groups + 2); // those of no group first, then those that are not meant
     for (let i = 0; i < n; i += 1) {
@@ -95,7 +95,7 @@ export class Plot {
     const order = Array.from({ length: groups + 1 }, (_, to) => to).sort((one, other) => counts[other] - counts[one]);
     const seen = [groups + 1, ...order].filter((to) => counts[to]);
     return seen.map((to) =>
-      to === groups + 1 ? trace(to, palette.none, FAINT) : trace(to, to ? colours[to - 1] : palette.none, to ? 0.85 : 0.5),
+      to === groups + 1 ? trace(to, palette.none, FAINT) : trace(to, to ? fills[to - 1] : palette.none, to ? 0.85 : 0.5),
     );
   }
 }

@@ -2,15 +2,15 @@
 // all there are where a browser has no WebGL.
 
 export class Quick {
-  constructor(canvas) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+  constructor(element) {
+    this.element = element;
+    this.context = element.getContext("2d");
     this.drawn = null; // the view
   }
 
-  draw(points, view, { groups, of, colours }, palette, meant = null) {
-    const { canvas, context } = this;
-    [canvas.width, canvas.height] = [view.width, view.height]; // which clears it
+  draw(points, view, { groups, of, colours, palette }, meant) {
+    const { element, context } = this;
+    [element.width, element.height] = [view.width, view.height]; // which clears it
     const fills = [palette.none, ...colours(palette)];
     const group = Int16Array.from({ length: points.n }, (_, i) => (meant && !meant(i) ? -1 : of(points, i) + 1));
     const size = points.n > 4000 ? 3 : 5;
