@@ -128,8 +128,10 @@ def part_of(sae: Sae) -> Part:
 
 def _config(arguments: dict[str, Any]) -> MapConfig:
     """What a method makes no use of is as usual: it makes no other map."""
-    used = OF_METHOD.get(arguments.get("method", Method.UMAP), ())
-    return MapConfig(**{name: arguments[name] for name in ("method", "seed", *used) if name in arguments})
+    names = ("method", "neighbours", "min_dist", "perplexity", "seed")
+    asked = MapConfig(**{name: arguments[name] for name in names if name in arguments})
+    used = {name: getattr(asked, name) for name in OF_METHOD[asked.method]}
+    return MapConfig(method=asked.method, seed=asked.seed, **used)
 
 
 def _known(parts: Sequence[Part]) -> Table | None:

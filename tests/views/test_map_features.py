@@ -322,7 +322,7 @@ def test_it_takes_as_many_queries_whatever_lies_near(
     labels.give(joint.rows[1], 8, "eight", by=admin)
     panel(looking, joint, 1, 8)
     for key in (most, none):
-        with django_assert_num_queries(15):  # session, user; map and parts twice, editions; SAE, row, evidence
+        with django_assert_num_queries(13):  # session, user; map and parts, editions; SAE, row, evidence
             card(looking, joint, *key)
-        with django_assert_num_queries(19):  # and two SAEs; the labels and figures of all that are near or related
+        with django_assert_num_queries(17):  # and two SAEs; the labels and figures of all that are near or related
             panel(looking, joint, *key)

@@ -265,5 +265,5 @@ def test_it_takes_as_many_queries_for_many(
         labels.give(joint.rows[1], index, "a label", by=admin)
     selected(looking, joint, part="0")
     for asked in ({"part": "1"}, {"cluster": "0-0"}, {}):
-        with django_assert_num_queries(9):  # session, user; map and parts twice, editions twice; labels
+        with django_assert_num_queries(7):  # session, user; map and parts, editions twice; labels
             selected(looking, joint, **asked)

@@ -108,8 +108,10 @@ def test_it_shows_what_fires_where_sae_core_laid_it_out(
     assert job.state == JobState.DONE, job.error
     there = FeatureMap.objects.get()
     assert job.result == {"map": there.pk}
-    config = MapConfig(method=method, seed=7, neighbours=6, perplexity=4.0)
-    assert there.asked == {"method": str(method), "neighbours": 6, "min_dist": 0.05, "perplexity": 4.0, "seed": 7}
+    used: dict[str, Any] = {"neighbours": 6} if method == Method.UMAP else {"perplexity": 4.0}
+    usual = {"neighbours": 15, "min_dist": 0.05, "perplexity": 30.0}
+    config = MapConfig(method=method, seed=7, **used)
+    assert there.asked == usual | used | {"method": str(method), "seed": 7}
     evidence = ArrayFile(read.evidence)
     known = Table(evidence["neighbour"], evidence["neighbour_cosine"])
     laid = make_map([read.sae.W_dec], config, alive=[np.arange(37) != SILENT], known=known)
@@ -144,7 +146,7 @@ def test_the_same_of_the_same_is_not_made_twice(sae: Sae, explored: Explored, re
     first = made(sae)
     assert made(sae) == first
     assert made(sae, seed=0, neighbours=15, perplexity=30) == first  # which it is unless something else is said
-    assert made(sae, perplexity=5) == first  # which UMAP has no use for
+    assert made(sae, neighbours=6, min_dist=0.5) == first  # which t-SNE has no use for
     assert made(sae, seed=1) != first
     load_collection(sae, explored.corpus, read.evidence)
     assert made(sae) != first  # it was read anew
@@ -320,8 +322,10 @@ def test_an_sae_takes_its_maps_along(sae: Sae, another: Sae) -> None:
     assert library.saes_of([another.pk])[0].edition > edition  # whose page shows another map now
 
 
-def test_a_map_that_is_removed_leaves_what_another_names_too(sae: Sae) -> None:
-    one, other = made(sae), made(sae, min_dist=0.5)  # which t-SNE does not look at
+def test_a_map_that_is_removed_leaves_what_another_names_too(sae: Sae, explored: Explored, read: Read) -> None:
+    one = made(sae)
+    load_collection(sae, explored.corpus, read.evidence)
+    other = made(sae)  # of what was read anew, and is as it was
     assert one.tiles_id == other.tiles_id
     edition = library.saes_of([sae.pk])[0].edition
     for _ in range(2):  # by two people at once, of whom one is first
