@@ -1,5 +1,6 @@
 """All settings, read from the environment. Importing this starts nothing and imports no torch."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,12 @@ STEER_RATE = env.integer(
     least=1, most=10_000_000,
 )  # fmt: skip
 STEER_QUEUE = env.integer("EXPLORER_STEER_QUEUE", 20, "most steerings that wait for a worker", least=1, most=10_000)
+STUDY_LEASE = timedelta(
+    seconds=env.integer(
+        "EXPLORER_STUDY_LEASE", 1_800, "seconds that a seat in a study is kept for whoever goes silent",
+        least=30, most=7 * 86_400,
+    )
+)  # fmt: skip
 API_RATE = env.integer(
     "EXPLORER_API_RATE", 600, "API requests a minute that one account or address may make", least=1, most=1_000_000
 )

@@ -41,6 +41,8 @@ FORBIDDEN = {
     "explorer.roots": ["explorer.models", "explorer.forms", "explorer.views"],
     "explorer.figures": ["explorer.queries", "explorer.actions", "explorer.views", "explorer.work"],
     "explorer.excerpts": ["explorer.actions", "explorer.views", "explorer.work"],
+    # Criteria, points and evidence are plain values.
+    "explorer.studies": ["explorer.models", "explorer.queries", "explorer.actions", "explorer.views", "explorer.work"],
     "explorer.settings": ["explorer.models", "explorer.supervisor", "torch"],
 }
 # Only these may import what stands on the left.
@@ -68,6 +70,7 @@ LIBRARIES = {"torch", "transformers", "safetensors", "huggingface_hub", "ninja"}
 LATE = {
     ("explorer.mapped", "numpy"),  # a web process loads it once somebody searches or opens a map
     ("explorer.apps", "explorer.checks"),  # checks register themselves once the apps are ready
+    ("explorer.apps", "explorer.actions.rubrics"),  # so do models
 }
 
 

@@ -22,6 +22,9 @@ class Action(StrEnum):
     LABELS_IMPORTED = "labels imported"
     LIST_REMOVED = "list removed"
     MAP_REMOVED = "map removed"
+    STUDY_REMOVED = "study removed"
+    SCORES_IMPORTED = "scores imported"
+    SCORES_EXPORTED = "scores exported"
 
 
 def note(

@@ -14,10 +14,25 @@ from explorer.models.jobs import Job
 from explorer.models.library import Context, Corpus, Document, LanguageModel, Sae
 from explorer.models.maps import FeatureMap, MapPart
 from explorer.models.steering import Steering, Strength
+from explorer.models.studies import (
+    Adjudication,
+    Annotator,
+    Draft,
+    Hypothesis,
+    Item,
+    Rubric,
+    Score,
+    Skip,
+    Slot,
+    Study,
+    Subject,
+)
 
 __all__ = [
     "Account",
     "Activity",
+    "Adjudication",
+    "Annotator",
     "ApiToken",
     "Artifact",
     "AuditEntry",
@@ -26,18 +41,27 @@ __all__ = [
     "Context",
     "Corpus",
     "Document",
+    "Draft",
     "Examples",
     "Feature",
     "FeatureList",
     "FeatureMap",
+    "Hypothesis",
+    "Item",
     "Job",
     "Label",
     "LanguageModel",
     "ListEntry",
     "MapPart",
+    "Rubric",
     "Sae",
+    "Score",
     "SignInLink",
+    "Skip",
+    "Slot",
     "Steering",
     "Strength",
+    "Study",
+    "Subject",
     "TokenIndex",
 ]

@@ -1,0 +1,222 @@
+"""Who sits where. A seat is claimed for a while, which every saved draft renews; then it is anybody's again. What
+somebody gives is kept whoever has the seat by then.
+
+Whatever one annotator does goes one after the other: each of these holds their row.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Extract, Now
+
+from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
+from explorer.models.studies import Origin, StudyState, SubjectKind
+from explorer.plain import one_line, plain
+from explorer.studies import rubrics
+from explorer.studies.rubrics import criteria_of
+
+LONGEST_HYPOTHESIS, LONGEST_NOTE, LONGEST_REASON = 2_000, 2_000, 500  # characters
+
+# One statement, so that however many ask at once each seat goes to one. First what one has a hypothesis of; then first
+# seats before second ones, everybody in an order of their own, so that they do not crowd at the same subjects.
+CLAIM = """
+UPDATE explorer_slot
+SET annotator_id = %(me)s, claimed_at = now(), lease_until = now() + make_interval(secs => %(lease)s)
+WHERE id = (
+    SELECT slot.id FROM explorer_slot slot JOIN explorer_item item ON item.id = slot.item_id
+    WHERE slot.study_id = %(study)s AND slot.filled_at IS NULL
+      AND (slot.annotator_id IS NULL OR slot.lease_until < now())
+      AND NOT EXISTS (SELECT FROM explorer_slot mine WHERE mine.item_id = item.id AND mine.annotator_id = %(me)s)
+      AND NOT EXISTS (SELECT FROM explorer_skip skip WHERE skip.item_id = item.id AND skip.annotator_id = %(me)s)
+      AND NOT EXISTS (
+          SELECT FROM explorer_score score
+          WHERE score.item_id = item.id AND score.annotator_id = %(me)s AND score.current
+      )
+    ORDER BY EXISTS (
+          SELECT FROM explorer_hypothesis said
+          WHERE said.subject_id = item.subject_id AND said.annotator_id = %(me)s
+      ) DESC, slot.seat, hashint8extended(item.subject_id, %(me)s), item.interval DESC
+    LIMIT 1 FOR UPDATE OF slot SKIP LOCKED
+)
+RETURNING item_id
+"""
+CLAIM_SEAT = """
+UPDATE explorer_slot
+SET annotator_id = %(me)s, claimed_at = now(), lease_until = now() + make_interval(secs => %(lease)s)
+WHERE id = (
+    SELECT id FROM explorer_slot WHERE item_id = %(item)s AND filled_at IS NULL
+      AND (annotator_id IS NULL OR lease_until < now()) ORDER BY seat LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+
+
+class NotPossible(Exception):
+    """Why, for the person who asked."""
+
+
+def claim(study: Study, annotator: Annotator) -> Item | None:
+    """What somebody is to score next, None where nothing is left for them: practice, then the seat that they have, then
+    another."""
+    with _alone(annotator):
+        if not Study.objects.filter(pk=study.pk, state=StudyState.OPEN).exists():
+            raise NotPossible("This study is closed.")
+        if practice := _to_practise(study, annotator):
+            return practice
+        held = Slot.objects.filter(study=study, annotator=annotator, filled_at=None).order_by("-claimed_at").first()
+        if held and _renew(held.item_id, annotator):
+            return held.item
+        with connection.cursor() as cursor:
+            cursor.execute(
+                CLAIM, {"me": annotator.pk, "study": study.pk, "lease": settings.STUDY_LEASE.total_seconds()}
+            )
+            row = cursor.fetchone()
+    return Item.objects.get(pk=row[0]) if row else None
+
+
+def save(item: Item, annotator: Annotator, given: Mapping[str, Any]) -> bool:
+    """Keeps what somebody has so far; whether they have a seat for it."""
+    with _alone(annotator):
+        Draft.objects.update_or_create(
+            item=item, annotator=annotator, defaults={"given": dict(given), "saved_at": Now()}
+        )
+        return _seated(item, annotator)
+
+
+def say(item: Item, annotator: Annotator, text: str) -> Hypothesis:
+    """What somebody takes the subject for, empty where they can tell nothing. In a staged study what was said first
+    stays."""
+    said = plain(text).strip()[:LONGEST_HYPOTHESIS]
+    with _alone(annotator):
+        _seated(item, annotator)
+        found, new = Hypothesis.objects.get_or_create(
+            subject_id=item.subject_id, annotator=annotator, defaults={"text": said}
+        )
+        if not new and found.text != said and not item.subject.study.staged:
+            Hypothesis.objects.filter(pk=found.pk).update(text=said, locked_at=Now())
+            found.refresh_from_db()
+    return found
+
+
+def submit(
+    item: Item, annotator: Annotator, given: Mapping[str, Any], form: UUID, *, note: str = "", flagged: bool = False
+) -> Score:
+    """Points by criterion, of a subject that something was said of; without a hypothesis all are 0. Sent twice it is
+    one score, sent too late an extra one. Raises WrongPoints."""
+    with _alone(annotator):
+        sent = Score.objects.filter(item=item, annotator=annotator, form=form).first()
+        if sent:
+            return sent
+        study = Study.objects.select_related("rubric").get(subjects__items=item)
+        said = Hypothesis.objects.filter(subject=item.subject_id, annotator=annotator).first()
+        if said is None:
+            raise NotPossible("Nothing is said yet of what this is. Say it, or that it is nothing you can name.")
+        criteria = criteria_of(study.rubric.criteria)
+        points = rubrics.judged(criteria, given) if said.text else rubrics.no_hypothesis(criteria)
+        seats = Slot.objects.filter(item=item, annotator=annotator)
+        seated = seats.exclude(filled_at=None).exists() or (study.state == StudyState.OPEN and _seated(item, annotator))
+        Score.objects.filter(item=item, annotator=annotator, current=True).update(current=False)
+        score = Score.objects.create(
+            item=item,
+            annotator=annotator,
+            rubric=study.rubric,
+            points=points,
+            total=rubrics.total(points),
+            hypothesis=said.text,
+            note=plain(note)[:LONGEST_NOTE],
+            flagged=flagged,
+            seconds=_seconds(item, annotator),
+            extra=not seated,
+            form=form,
+        )
+        seats.update(filled_at=Now(), lease_until=None)
+        Draft.objects.filter(item=item, annotator=annotator).delete()
+        _changed(study)
+    return score
+
+
+def undo(study: Study, annotator: Annotator) -> Item:
+    """Takes back what somebody gave last, to be given again: the seat is theirs, what they gave a draft."""
+    with _alone(annotator):
+        if not Study.objects.filter(pk=study.pk, state=StudyState.OPEN).exists():
+            raise NotPossible("This study is closed, so what was given stays.")
+        mine = Score.objects.filter(annotator=annotator, current=True, item__subject__study=study, origin=Origin.PAGE)
+        last = mine.order_by("-pk").first()
+        if last is None:
+            raise NotPossible("There is nothing to take back.")
+        Slot.objects.filter(study=study, annotator=annotator, filled_at=None).update(annotator=None, lease_until=None)
+        Score.objects.filter(pk=last.pk).update(current=False)
+        lease = Now() + settings.STUDY_LEASE
+        seats = Slot.objects.filter(item=last.item_id, annotator=annotator)
+        seats.update(filled_at=None, claimed_at=Now(), lease_until=lease)
+        given = {"points": last.points, "note": last.note, "flagged": last.flagged}
+        Draft.objects.update_or_create(
+            item_id=last.item_id, annotator=annotator, defaults={"given": given, "saved_at": Now()}
+        )
+        _seated(last.item, annotator)
+        _changed(study)
+    return last.item
+
+
+def skip(item: Item, annotator: Annotator, reason: str) -> None:
+    """The seat is anybody's again, and the item is not offered to them any more."""
+    why = one_line(reason)[:LONGEST_REASON]
+    if not why:
+        raise NotPossible("Say in a few words why you skip it.")
+    with _alone(annotator):
+        if Score.objects.filter(item=item, annotator=annotator, current=True).exists():
+            raise NotPossible("You have scored this already. Take that back first.")
+        Skip.objects.get_or_create(item=item, annotator=annotator, defaults={"reason": why})
+        seats = Slot.objects.filter(item=item, annotator=annotator, filled_at=None)
+        seats.update(annotator=None, claimed_at=None, lease_until=None)
+
+
+def leave(study: Study, annotator: Annotator) -> None:
+    """Gives up the seat that one has. The draft stays."""
+    with _alone(annotator):
+        seats = Slot.objects.filter(study=study, annotator=annotator, filled_at=None)
+        seats.update(annotator=None, claimed_at=None, lease_until=None)
+
+
+@contextmanager
+def _alone(annotator: Annotator) -> Iterator[None]:
+    with transaction.atomic():
+        Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
+        yield
+
+
+def _seated(item: Item, annotator: Annotator) -> bool:
+    """With the seat that they have or, where they have lost it, another that is free."""
+    if _renew(item.pk, annotator):
+        return True
+    if Slot.objects.filter(item=item, annotator=annotator).exists():  # it is filled
+        return True
+    with connection.cursor() as cursor:
+        lease = settings.STUDY_LEASE.total_seconds()
+        cursor.execute(CLAIM_SEAT, {"me": annotator.pk, "item": item.pk, "lease": lease})
+        return cursor.fetchone() is not None
+
+
+def _renew(item_id: int, annotator: Annotator) -> bool:
+    seats = Slot.objects.filter(item=item_id, annotator=annotator, filled_at=None)
+    return bool(seats.update(lease_until=Now() + settings.STUDY_LEASE))
+
+
+def _to_practise(study: Study, annotator: Annotator) -> Item | None:
+    practice = Item.objects.filter(subject__study=study, subject__kind=SubjectKind.PRACTICE)
+    done = Score.objects.filter(annotator=annotator, current=True).values("item")
+    return practice.exclude(pk__in=done).order_by("subject__number").first()
+
+
+def _seconds(item: Item, annotator: Annotator) -> float | None:
+    q = Slot.objects.filter(item=item, annotator=annotator, claimed_at__isnull=False)
+    return q.values_list(Extract(Now() - F("claimed_at"), "epoch"), flat=True).first()
+
+
+def _changed(study: Study) -> None:
+    Study.objects.filter(pk=study.pk).update(edition=F("edition") + 1)
