@@ -5,7 +5,7 @@ from django.utils.safestring import SafeString
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.markup import joined, written
+from explorer.markup import joined, markdown, written
 
 CELLS = st.one_of(st.text(), st.integers(), st.floats(), st.text().map(lambda text: format_html("<b>{}</b>", text)))
 
@@ -27,3 +27,18 @@ def test_rows_are_joined(rows: list[tuple[object, object]]) -> None:
 
 def test_what_is_written_is_not_escaped_again() -> None:
     assert written("{}", written("<i>{}</i>", "<&>\"'")) == "<i>&lt;&amp;&gt;&quot;&#x27;</i>"
+
+
+@given(st.text())
+def test_what_a_person_writes_holds_no_html_of_theirs(text: str) -> None:
+    made = markdown(f"{text}<script>alert(1)</script>")
+    assert "<script" not in made
+    assert isinstance(made, SafeString)
+
+
+def test_markdown_is_read_and_what_would_act_stays_text() -> None:
+    assert markdown("# A\n\n*b* [c](https://d.example)") == (
+        '<h1>A</h1>\n<p><em>b</em> <a href="https://d.example">c</a></p>\n'
+    )
+    assert "<a" not in markdown("[x](javascript:alert(1))")
+    assert "<img" not in markdown("![x](https://d.example/picture.png)")

@@ -6,7 +6,7 @@ from psycopg.errors import LockNotAvailable
 
 from explorer.actions import collections
 from explorer.actions.audit import Action, note
-from explorer.models import Sae
+from explorer.models import Sae, Study
 
 
 class InUse(Exception):
@@ -29,5 +29,5 @@ def remove_sae(sae: Sae, *, by: User, address: str) -> None:
 
 def _scored_by_nobody(sae: Sae) -> None:
     """What people have given is not taken away by the way."""
-    if names := list(sae.studies.order_by("pk").values_list("name", flat=True)):
+    if names := list(Study.objects.filter(sae=sae).order_by("pk").values_list("name", flat=True)):
         raise InUse(f"{sae.name} is scored in {', '.join(names)}. Take the scores home and remove that first.")
