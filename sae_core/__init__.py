@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from sae_core.array_files import ArrayFile
     from sae_core.collect import CollectConfig, collect_evidence, collect_part, finish, shards
     from sae_core.config import Family, Normalise, SaeConfig
+    from sae_core.controls import Control, ControlKind, control_sae, matched
     from sae_core.corpus import Corpus, build_corpus, open_corpus
     from sae_core.errors import BadInput, DoubtfulInput
     from sae_core.families import neurons, random_directions, untrained
@@ -140,6 +141,8 @@ __all__ = [
     "ArrayFile",
     "BadInput",
     "CollectConfig",
+    "Control",
+    "ControlKind",
     "Corpus",
     "DoubtfulInput",
     "Family",
@@ -169,6 +172,7 @@ __all__ = [
     "check_fit",
     "collect_evidence",
     "collect_part",
+    "control_sae",
     "counted",
     "effect",
     "encoder_decoder_cosine",
@@ -178,6 +182,7 @@ __all__ = [
     "load_sae",
     "logit_lens",
     "make_map",
+    "matched",
     "measure",
     "mmcs",
     "mutual_coherence",
@@ -204,6 +209,7 @@ _HOMES = {
     "array_files": ("ArrayFile",),
     "collect": ("CollectConfig", "collect_evidence", "collect_part", "finish", "shards"),
     "config": ("Family", "Normalise", "SaeConfig"),
+    "controls": ("Control", "ControlKind", "control_sae", "matched"),
     "corpus": ("Corpus", "build_corpus", "open_corpus"),
     "errors": ("BadInput", "DoubtfulInput"),
     "families": ("neurons", "random_directions", "untrained"),
