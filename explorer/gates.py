@@ -8,20 +8,38 @@ from explorer.access import (
     Person,
     may_change_job,
     may_change_map,
+    may_change_rubric,
     may_change_sae,
+    may_change_study,
     may_remove_list,
     may_see_list,
     role_of,
 )
 from explorer.front.forwarded import client_key
-from explorer.models import ApiToken, FeatureList, FeatureMap, Job, ListEntry, Sae, Steering
+from explorer.models import (
+    Annotator,
+    ApiToken,
+    FeatureList,
+    FeatureMap,
+    Item,
+    Job,
+    ListEntry,
+    Rubric,
+    Sae,
+    Steering,
+    Study,
+)
+from explorer.models.studies import StudyState
 from explorer.queries import access as access_queries
 from explorer.queries import features as feature_queries
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 from explorer.queries import lists as list_queries
 from explorer.queries import maps as map_queries
+from explorer.queries import rubrics as rubric_queries
+from explorer.queries import scoring as scoring_queries
 from explorer.queries import steerings as steering_queries
+from explorer.queries import studies as study_queries
 from explorer.queries.features import FeaturePage
 
 
@@ -186,3 +204,61 @@ def job_to_change(user: Person, job_id: int) -> Job:
     if not may_change_job(user, job):
         raise PermissionDenied("Only whoever started a job, or an administrator, may change it.")
     return job
+
+
+def study_to_score(study_id: int) -> Study:
+    """Of one that is not open yet not even that it is there is told."""
+    found = scoring_queries.study(study_id)
+    if found is None or found.state == StudyState.DRAFT:
+        raise Http404(f"There is no study {study_id}.")
+    return found
+
+
+def item_to_score(study_id: int, key: str, annotator: Annotator) -> Item:
+    """One that they were offered; of others not even that there are any is told."""
+    item = scoring_queries.item_offered(study_to_score(study_id).pk, key, annotator)
+    if item is None:
+        raise Http404("This study has no such item for you.")
+    return item
+
+
+def study_to_see(study_id: int) -> Study:
+    """With all that is known of it, for researchers."""
+    found = study_queries.study(study_id)
+    if found is None:
+        raise Http404(f"There is no study {study_id}.")
+    return found
+
+
+def study_to_change(user: Person, study_id: int) -> Study:
+    found = study_to_see(study_id)
+    if not may_change_study(user, found):
+        raise PermissionDenied("Only whoever made a study, or an administrator, may change it.")
+    return found
+
+
+def item_to_see(study_id: int, key: str) -> Item:
+    """With what it truly is."""
+    found = study_queries.item(study_id, key)
+    if found is None:
+        raise Http404(f"Study {study_id} has no item {key}.")
+    return found
+
+
+def item_to_change(user: Person, study_id: int, key: str) -> Item:
+    study_to_change(user, study_id)
+    return item_to_see(study_id, key)
+
+
+def rubric_to_see(slug: str, version: int) -> Rubric:
+    found = rubric_queries.rubric(slug, version)
+    if found is None:
+        raise Http404(f"There is no version {version} of a rubric {slug}.")
+    return found
+
+
+def rubric_to_change(user: Person, slug: str, version: int) -> Rubric:
+    found = rubric_to_see(slug, version)
+    if not may_change_rubric(user, found):
+        raise PermissionDenied("Only whoever made a rubric, or an administrator, may change it. Make a version of it.")
+    return found

@@ -1,6 +1,6 @@
 """An item as whoever scores it sees it: the same for a feature and for a control, and nothing of who it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
@@ -8,7 +8,9 @@ from django.utils.safestring import SafeString
 from explorer import vocabulary
 from explorer.markup import joined, written
 from explorer.models import Item, LanguageModel
+from explorer.queries.scoring import Standing
 from explorer.studies.evidence import Evidence, Example
+from explorer.studies.rubrics import Criterion, Stage
 from explorer.tokens import Vocabulary, alone, render
 
 FIRST, SECOND = 0, 1  # halves
@@ -32,6 +34,32 @@ class Shown:
     second: Group  # further ones of the item's own interval
     raised: SafeString
     n_raised: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A criterion, and what somebody gives it so far."""
+
+    criterion: Criterion
+    number: int
+    value: int | None
+    wrong: str
+    fixed: bool  # it was judged before what it raises was shown, and stays
+
+    @property
+    def choices(self) -> list[tuple[int, str]]:
+        return list(enumerate(self.criterion.anchors))
+
+
+def asked(criteria: Sequence[Criterion], standing: Standing, wrong: Mapping[str, str]) -> list[Asked]:
+    """In the order in which they are answered: those about what is shown first come first."""
+    ordered = sorted(criteria, key=lambda each: each.stage != Stage.EXAMPLES)
+    fixed = standing.given.get("fixed") or {}
+    points = standing.given["points"] | fixed
+    return [
+        Asked(each, number, points.get(each.key), wrong.get(each.key, ""), each.key in fixed)
+        for number, each in enumerate(ordered, 1)
+    ]
 
 
 def shown(item: Item, lm: LanguageModel, *, staged: bool) -> Shown:

@@ -17,8 +17,9 @@ from explorer.models import Job, Steering
 from explorer.models.access import Role, Scope
 from tests.explored import Explored, explored, read
 from tests.laid_out import OnMap, on_map
+from tests.studied import studied
 
-__all__ = ["explored", "on_map", "read"]
+__all__ = ["explored", "on_map", "read", "studied"]
 
 # What each is answered. `in`: sent to sign in. The job, the token and the account that the addresses
 # name are another person's. `closed` and `open` are visitors, where reading is closed and where it is open.
@@ -155,6 +156,30 @@ reading                 GET     in     200    200    200    200    200
 reading                 POST    in     405    405    405    405    405
 search_prepare          GET     in     in     403    403    405    405
 search_prepare          POST    in     in     403    403    302    302
+score                   GET     in     in     403    200    200    200
+score                   POST    in     in     403    405    405    405
+score_study             GET     in     in     403    200    200    200
+score_study             POST    in     in     403    405    405    405
+score_next              GET     in     in     403    405    405    405
+score_next              POST    in     in     403    302    302    302
+score_undo              GET     in     in     403    405    405    405
+score_undo              POST    in     in     403    302    302    302
+score_leave             GET     in     in     403    405    405    405
+score_leave             POST    in     in     403    302    302    302
+score_item              GET     in     in     403    404    404    404
+score_item              POST    in     in     403    405    405    405
+score_say               GET     in     in     403    302    302    302
+score_say               POST    in     in     403    404    404    404
+score_save              GET     in     in     403    405    405    405
+score_save              POST    in     in     403    404    404    404
+score_reveal            GET     in     in     403    302    302    302
+score_reveal            POST    in     in     403    404    404    404
+score_submit            GET     in     in     403    302    302    302
+score_submit            POST    in     in     403    404    404    404
+score_answer            GET     in     in     403    404    404    404
+score_answer            POST    in     in     403    405    405    405
+score_skip              GET     in     in     403    302    302    302
+score_skip              POST    in     in     403    404    404    404
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
 diagnose                GET     in     in     403    403    405    405
@@ -341,6 +366,10 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     if "map" in cell.address and cell.answer not in ("in", "401", "405"):  # before it is looked for
         laid: OnMap = request.getfixturevalue("on_map")
         rows |= {"map_id": laid.map.pk, "sha256": laid.map.tiles_id, "slug": laid.explored.sae.slug}
+    if "study_id" in _converters(cell.address):
+        rows |= {"study_id": 1}
+        if cell.answer not in ("in", "401", "403", "405"):  # before it is looked for
+            rows |= {"study_id": request.getfixturevalue("studied").study.pk}
     steer = Job.objects.create(kind="steer", queue="interactive", created_by=other)
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {

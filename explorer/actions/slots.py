@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F
 from django.db.models.functions import Extract, Now
 
 from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
@@ -49,8 +49,10 @@ CLAIM_SEAT = """
 UPDATE explorer_slot
 SET annotator_id = %(me)s, claimed_at = now(), lease_until = now() + make_interval(secs => %(lease)s)
 WHERE id = (
-    SELECT id FROM explorer_slot WHERE item_id = %(item)s AND filled_at IS NULL
-      AND (annotator_id IS NULL OR lease_until < now()) ORDER BY seat LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT slot.id FROM explorer_slot slot JOIN explorer_study study ON study.id = slot.study_id
+    WHERE slot.item_id = %(item)s AND slot.filled_at IS NULL AND study.state = 'open'
+      AND (slot.annotator_id IS NULL OR slot.lease_until < now())
+    ORDER BY slot.seat LIMIT 1 FOR UPDATE OF slot SKIP LOCKED
 )
 RETURNING id
 """
@@ -159,6 +161,10 @@ def undo(study: Study, annotator: Annotator) -> Item:
             item_id=last.item_id, annotator=annotator, defaults={"given": given, "saved_at": Now()}
         )
         _seated(last.item, annotator)
+        if not last.hypothesis:  # nothing more was shown then, so they may still form one
+            others = Score.objects.filter(annotator=annotator, current=True, item__subject=last.item.subject_id)
+            nothing = Hypothesis.objects.filter(subject=last.item.subject_id, annotator=annotator, text="")
+            nothing.exclude(Exists(others)).delete()
         _changed(study)
     return last.item
 

@@ -46,6 +46,7 @@ class Criterion:
     stage: Stage
     scale: Scale = Scale.ORDINAL
     unless: str = ""  # it does not apply where this other, earlier one has full marks
+    of_interval: bool = False  # it may differ from one interval of activations to another
 
     @property
     def most(self) -> int:
@@ -61,6 +62,7 @@ class Criterion:
             stage=Stage(row["stage"]),
             scale=Scale(row.get("scale", Scale.ORDINAL)),
             unless=row.get("unless", ""),
+            of_interval=bool(row.get("of_interval", False)),
         )
 
     def row(self) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _checked(number: int, row: Any, earlier: Sequence[Criterion]) -> Criterion:
     named = f"Criterion {number}"
     if not isinstance(row, dict):
         raise WrongRubric(f"{named} is no object of key, title, asks, anchors and stage.")
-    if unknown := sorted(set(row) - {"key", "title", "asks", "anchors", "stage", "scale", "unless"}):
+    if unknown := sorted(set(row) - set(Criterion.__slots__)):
         raise WrongRubric(f"{named} has {', '.join(unknown)}, which no criterion has.")
     for name, longest in (("key", LONGEST_KEY), ("title", LONGEST_TITLE), ("asks", LONGEST_TEXT)):
         value = row.get(name)
@@ -158,6 +160,8 @@ def _checked(number: int, row: Any, earlier: Sequence[Criterion]) -> Criterion:
         raise WrongRubric(f"{named}: stage is one of {', '.join(Stage)}.")
     if row.get("scale", Scale.ORDINAL) not in set(Scale):
         raise WrongRubric(f"{named}: scale is one of {', '.join(Scale)}.")
+    if not isinstance(row.get("of_interval", False), bool):
+        raise WrongRubric(f"{named}: of_interval is true or false.")
     unless = row.get("unless", "")
     hinge = next((each for each in earlier if each.key == unless), None)
     if unless and hinge is None:

@@ -98,6 +98,7 @@ def row(**others: Any) -> dict[str, Any]:
         ([row(anchors=["no", 1])], "Criterion 1: anchors are 2 to 11 texts"),
         ([row(stage="later")], "Criterion 1: stage is one of examples, logits."),
         ([row(scale="ratio")], "Criterion 1: scale is one of ordinal, nominal."),
+        ([row(of_interval="yes")], "Criterion 1: of_interval is true or false."),
         ([row(unless="b")], "Criterion 1 hangs on b, which is none before it."),
         ([row(unless="a")], "Criterion 1 hangs on a, which is none before it."),
         (
