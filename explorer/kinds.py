@@ -52,5 +52,6 @@ register(
     Kind("steer", "Steer", Queue.INTERACTIVE, "explorer.work.steering.run", watched=True),
     Kind("strength", "Find how strongly to steer", Queue.INTERACTIVE, "explorer.work.strengths.run"),
     Kind("map", "Make a map", Queue.BATCH, "explorer.work.map.run"),
+    Kind("study", "Prepare a study", Queue.BATCH, "explorer.work.study.run"),
     Kind("measure", "Measure an SAE", Queue.BATCH, "explorer.work.measure.run"),
 )

@@ -90,6 +90,11 @@ def batches(asked: Asked, size: int = BATCH) -> Iterator[list[Row]]:
         after = part.after
 
 
+def indexes(asked: Asked, most: int | None = None) -> list[int]:
+    """Of all rows, or of the first."""
+    return list(_ordered(asked, False)[:most])
+
+
 def around(asked: Asked, index: int) -> tuple[int | None, int | None]:
     """The features before and after one; those that never fired are skipped, unless it is them that are looked at."""
     filters, collection = asked.filters, asked.collection

@@ -1,0 +1,1 @@
+"""Making a study: which features and controls, and what annotators will see of them."""
