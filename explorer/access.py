@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
-from explorer.models import FeatureList, FeatureMap, Job, Sae
+from explorer.models import FeatureList, FeatureMap, Job, Rubric, Sae, Study
 from explorer.models.access import Role
+from explorer.models.studies import StudyState
 
 View = TypeVar("View", bound=Callable[..., Any])
 Person = User | AnonymousUser
@@ -60,15 +61,24 @@ def role_of(user: Person) -> Role:
 
 
 def may_change_sae(user: Person, sae: Sae) -> bool:
-    role = role_of(user)
-    return role.may_administer or (role.may_research and sae.created_by_id is not None and sae.created_by_id == user.pk)
+    return _may_change(user, sae.created_by_id)
 
 
 def may_change_map(user: Person, found: FeatureMap) -> bool:
-    role = role_of(user)
-    return role.may_administer or (
-        role.may_research and found.created_by_id is not None and found.created_by_id == user.pk
-    )
+    return _may_change(user, found.created_by_id)
+
+
+def may_change_study(user: Person, found: Study) -> bool:
+    return _may_change(user, found.created_by_id)
+
+
+def may_see_results(user: Person, found: Study) -> bool:
+    """Of a study that is open others than researchers see nothing, as they might be about to annotate in it."""
+    return role_of(user).may_research or (found.shown and found.state == StudyState.CLOSED)
+
+
+def may_change_rubric(user: Person, found: Rubric) -> bool:
+    return _may_change(user, found.created_by_id)
 
 
 def may_change_job(user: Person, job: Job) -> bool:
@@ -82,3 +92,9 @@ def may_see_list(user: Person, found: FeatureList) -> bool:
 def may_remove_list(user: Person, found: FeatureList) -> bool:
     """Bookmarks stay, as everybody has them."""
     return not found.bookmarks and (role_of(user).may_administer or found.owner_id == user.pk)
+
+
+def _may_change(user: Person, created_by_id: int | None) -> bool:
+    """Administrators everything, researchers what they have made."""
+    role = role_of(user)
+    return role.may_administer or (role.may_research and created_by_id is not None and created_by_id == user.pk)
