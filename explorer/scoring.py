@@ -15,7 +15,7 @@ from explorer.tokens import Vocabulary, alone, render
 
 FIRST, SECOND = 0, 1  # halves
 TEXT = '<li><div class="text"{}{}>{}</div></li>'
-RAISED = '<tr><td>{}</td><td class="bar"><meter min="0" max="1" value="{}">{}</meter></td></tr>'
+RAISED = '<tr><td>{}</td><td class="effect"><meter min="0" max="1" value="{}">{}</meter></td></tr>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,23 @@ def asked(criteria: Sequence[Criterion], standing: Standing, wrong: Mapping[str,
 def shown(item: Item, lm: LanguageModel, *, staged: bool) -> Shown:
     """`staged`: the second half is kept back; else all is there at once, and the item's interval once more."""
     evidence = Evidence.of(item.subject.evidence)
-    words = _words(evidence, lm)
-    first = evidence.half(FIRST) if staged else evidence.intervals[::-1]
-    second = evidence.half(SECOND, item.interval)[0] if staged else evidence.intervals[item.interval]
+    words = words_of(evidence, lm)
+    first, second = seen(evidence, item.interval, staged=staged)
     top = len(evidence.intervals) - 1
     groups = [_group(words, examples, top - number) for number, examples in enumerate(first)]
     rows = ((alone(words, token), f"{value:.3g}", f"{round(100 * value)} %") for token, value in evidence.raised)
     return Shown(groups, _group(words, second, item.interval), joined(RAISED, rows), len(evidence.raised))
 
 
-def _words(evidence: Evidence, lm: LanguageModel) -> Vocabulary:
+def seen(evidence: Evidence, interval: int, *, staged: bool) -> tuple[list[list[Example]], list[Example]]:
+    """What a hypothesis is formed from, the strongest first, and what it is held against."""
+    if staged:
+        return evidence.half(FIRST), evidence.half(SECOND, interval)[0]
+    return evidence.intervals[::-1], evidence.intervals[interval]
+
+
+def words_of(evidence: Evidence, lm: LanguageModel) -> Vocabulary:
+    """Practice has tokens of its own."""
     return vocabulary.of(lm) if evidence.texts is None else Vocabulary([text.encode() for text in evidence.texts])
 
 

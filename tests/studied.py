@@ -41,11 +41,18 @@ def evidence(number: int) -> Evidence:
 
 
 def study_of(
-    sae: Sae, kinds: Sequence[SubjectKind], *, intervals: Sequence[int] = (4,), per_item: int = 2, staged: bool = True
+    sae: Sae,
+    kinds: Sequence[SubjectKind],
+    *,
+    intervals: Sequence[int] = (4,),
+    per_item: int = 2,
+    staged: bool = True,
+    guidelines: str = "",
 ) -> Study:
     study = Study.objects.create(
         name="a study", sae=sae, lm_id=sae.lm_id, rubric=rubrics.published(), per_item=per_item, staged=staged,
-        intervals=list(intervals), sample={}, controls={}, seed=0,
+        intervals=list(intervals), sample={"how": "uniform", "n": len(kinds)}, controls={}, seed=0,
+        guidelines=guidelines,
     )  # fmt: skip
     for number, kind in enumerate(kinds):
         feature = kind == SubjectKind.FEATURE

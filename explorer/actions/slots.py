@@ -1,7 +1,8 @@
 """Who sits where. A seat is claimed for a while, which every saved draft renews; then it is anybody's again. What
 somebody gives is kept whoever has the seat by then.
 
-Whatever one annotator does goes one after the other: each of these holds their row.
+Whatever one annotator does goes one after the other: each of these holds their row. What changes scores holds the
+study's before it, in the order of whoever closes a study or brings scores into it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, F
+from django.db.models import Exists, F, QuerySet
 from django.db.models.functions import Extract, Now
 
+from explorer.actions import feature_scores
 from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
 from explorer.models.studies import Origin, StudyState, SubjectKind
 from explorer.plain import one_line, plain
@@ -26,11 +28,12 @@ LONGEST_HYPOTHESIS, LONGEST_NOTE, LONGEST_REASON = 2_000, 2_000, 500  # characte
 # seats before second ones, everybody in an order of their own, so that they do not crowd at the same subjects.
 CLAIM = """
 UPDATE explorer_slot
-SET annotator_id = %(me)s, claimed_at = now(), lease_until = now() + make_interval(secs => %(lease)s)
+SET annotator_id = %(me)s, claimed_at = statement_timestamp(),
+    lease_until = statement_timestamp() + make_interval(secs => %(lease)s)
 WHERE id = (
     SELECT slot.id FROM explorer_slot slot JOIN explorer_item item ON item.id = slot.item_id
     WHERE slot.study_id = %(study)s AND slot.filled_at IS NULL
-      AND (slot.annotator_id IS NULL OR slot.lease_until < now())
+      AND (slot.annotator_id IS NULL OR slot.lease_until < statement_timestamp())
       AND NOT EXISTS (SELECT FROM explorer_slot mine WHERE mine.item_id = item.id AND mine.annotator_id = %(me)s)
       AND NOT EXISTS (SELECT FROM explorer_skip skip WHERE skip.item_id = item.id AND skip.annotator_id = %(me)s)
       AND NOT EXISTS (
@@ -45,13 +48,22 @@ WHERE id = (
 )
 RETURNING item_id
 """
+# To fill it at once; else only for who has none elsewhere, where what an older window sends would take theirs or come
+# with a second one, and has not skipped it.
 CLAIM_SEAT = """
 UPDATE explorer_slot
-SET annotator_id = %(me)s, claimed_at = now(), lease_until = now() + make_interval(secs => %(lease)s)
+SET annotator_id = %(me)s, claimed_at = statement_timestamp(),
+    lease_until = statement_timestamp() + make_interval(secs => %(lease)s)
 WHERE id = (
     SELECT slot.id FROM explorer_slot slot JOIN explorer_study study ON study.id = slot.study_id
     WHERE slot.item_id = %(item)s AND slot.filled_at IS NULL AND study.state = 'open'
-      AND (slot.annotator_id IS NULL OR slot.lease_until < now())
+      AND (slot.annotator_id IS NULL OR slot.lease_until < statement_timestamp())
+      AND (%(fills)s OR NOT EXISTS (
+          SELECT FROM explorer_slot other
+          WHERE other.annotator_id = %(me)s AND other.study_id = slot.study_id AND other.filled_at IS NULL
+      ) AND NOT EXISTS (
+          SELECT FROM explorer_skip skip WHERE skip.item_id = slot.item_id AND skip.annotator_id = %(me)s
+      ))
     ORDER BY slot.seat LIMIT 1 FOR UPDATE OF slot SKIP LOCKED
 )
 RETURNING id
@@ -66,27 +78,17 @@ def claim(study: Study, annotator: Annotator) -> Item | None:
     """What somebody is to score next, None where nothing is left for them: practice, then the seat that they have, then
     another."""
     with _alone(annotator):
+        item = _to_practise(study, annotator) or _held(study, annotator) or _claimed(study, annotator)
+        # Last, as it takes no lock: whoever closes it meanwhile has taken this seat too, or is seen here.
         if not Study.objects.filter(pk=study.pk, state=StudyState.OPEN).exists():
             raise NotPossible("This study is closed.")
-        if practice := _to_practise(study, annotator):
-            return practice
-        held = Slot.objects.filter(study=study, annotator=annotator, filled_at=None).order_by("-claimed_at").first()
-        if held and _renew(held.item_id, annotator):
-            return held.item
-        with connection.cursor() as cursor:
-            cursor.execute(
-                CLAIM, {"me": annotator.pk, "study": study.pk, "lease": settings.STUDY_LEASE.total_seconds()}
-            )
-            row = cursor.fetchone()
-    return Item.objects.get(pk=row[0]) if row else None
+    return item
 
 
 def save(item: Item, annotator: Annotator, given: Mapping[str, Any]) -> bool:
     """Keeps what somebody has so far; whether they have a seat for it."""
     with _alone(annotator):
-        Draft.objects.update_or_create(
-            item=item, annotator=annotator, defaults={"given": dict(given), "saved_at": Now()}
-        )
+        _keep(item.pk, annotator, dict(given))
         return _seated(item, annotator)
 
 
@@ -106,22 +108,31 @@ def say(item: Item, annotator: Annotator, text: str) -> Hypothesis:
 
 
 def submit(
-    item: Item, annotator: Annotator, given: Mapping[str, Any], form: UUID, *, note: str = "", flagged: bool = False
+    item: Item,
+    annotator: Annotator,
+    given: Mapping[str, Any],
+    form: UUID,
+    *,
+    note: str = "",
+    flagged: bool = False,
+    origin: Origin = Origin.PAGE,
 ) -> Score:
     """Points by criterion, of a subject that something was said of; without a hypothesis all are 0. Sent twice it is
     one score, sent too late an extra one. Raises WrongPoints."""
-    with _alone(annotator):
+    with _scoring(annotator, subjects__items=item) as study:
         sent = Score.objects.filter(item=item, annotator=annotator, form=form).first()
         if sent:
             return sent
-        study = Study.objects.select_related("rubric").get(subjects__items=item)
         said = Hypothesis.objects.filter(subject=item.subject_id, annotator=annotator).first()
         if said is None:
             raise NotPossible("Nothing is said yet of what this is. Say it, or that it is nothing you can name.")
         criteria = criteria_of(study.rubric.criteria)
         points = rubrics.judged(criteria, given) if said.text else rubrics.no_hypothesis(criteria)
         seats = Slot.objects.filter(item=item, annotator=annotator)
-        seated = seats.exclude(filled_at=None).exists() or (study.state == StudyState.OPEN and _seated(item, annotator))
+        seat = seats.annotate(seconds=Extract(Now() - F("claimed_at"), "epoch")).first()
+        seated = bool(seat and seat.filled_at) or (
+            study.state == StudyState.OPEN and bool(seat or _took(CLAIM_SEAT, annotator, item=item.pk, fills=True))
+        )
         Score.objects.filter(item=item, annotator=annotator, current=True).update(current=False)
         score = Score.objects.create(
             item=item,
@@ -132,11 +143,16 @@ def submit(
             hypothesis=said.text,
             note=plain(note)[:LONGEST_NOTE],
             flagged=flagged,
-            seconds=_seconds(item, annotator),
+            seconds=seat.seconds if seat else None,
+            origin=origin,
             extra=not seated,
             form=form,
         )
-        seats.update(filled_at=Now(), lease_until=None)
+        if seated:
+            seats.update(filled_at=Now(), lease_until=None)
+        else:
+            _give_up(seats)
+        Skip.objects.filter(item=item, annotator=annotator).delete()
         Draft.objects.filter(item=item, annotator=annotator).delete()
         _changed(study)
     return score
@@ -144,23 +160,20 @@ def submit(
 
 def undo(study: Study, annotator: Annotator) -> Item:
     """Takes back what somebody gave last, to be given again: the seat is theirs, what they gave a draft."""
-    with _alone(annotator):
-        if not Study.objects.filter(pk=study.pk, state=StudyState.OPEN).exists():
+    with _scoring(annotator, pk=study.pk) as found:
+        if found.state != StudyState.OPEN:
             raise NotPossible("This study is closed, so what was given stays.")
-        mine = Score.objects.filter(annotator=annotator, current=True, item__subject__study=study, origin=Origin.PAGE)
-        last = mine.order_by("-pk").first()
+        mine = Score.objects.filter(annotator=annotator, current=True, item__subject__study=study)
+        last = mine.exclude(origin=Origin.IMPORT).order_by("-pk").first()
         if last is None:
             raise NotPossible("There is nothing to take back.")
-        Slot.objects.filter(study=study, annotator=annotator, filled_at=None).update(annotator=None, lease_until=None)
+        _give_up(Slot.objects.filter(study=study, annotator=annotator))
         Score.objects.filter(pk=last.pk).update(current=False)
         lease = Now() + settings.STUDY_LEASE
         seats = Slot.objects.filter(item=last.item_id, annotator=annotator)
-        seats.update(filled_at=None, claimed_at=Now(), lease_until=lease)
-        given = {"points": last.points, "note": last.note, "flagged": last.flagged}
-        Draft.objects.update_or_create(
-            item_id=last.item_id, annotator=annotator, defaults={"given": given, "saved_at": Now()}
-        )
-        _seated(last.item, annotator)
+        _keep(last.item_id, annotator, {"points": last.points, "note": last.note, "flagged": last.flagged})
+        if not seats.update(filled_at=None, claimed_at=Now(), lease_until=lease):
+            _seated(last.item, annotator)  # it was an extra one
         if not last.hypothesis:  # nothing more was shown then, so they may still form one
             others = Score.objects.filter(annotator=annotator, current=True, item__subject=last.item.subject_id)
             nothing = Hypothesis.objects.filter(subject=last.item.subject_id, annotator=annotator, text="")
@@ -178,15 +191,13 @@ def skip(item: Item, annotator: Annotator, reason: str) -> None:
         if Score.objects.filter(item=item, annotator=annotator, current=True).exists():
             raise NotPossible("You have scored this already. Take that back first.")
         Skip.objects.get_or_create(item=item, annotator=annotator, defaults={"reason": why})
-        seats = Slot.objects.filter(item=item, annotator=annotator, filled_at=None)
-        seats.update(annotator=None, claimed_at=None, lease_until=None)
+        _give_up(Slot.objects.filter(item=item, annotator=annotator))
 
 
 def leave(study: Study, annotator: Annotator) -> None:
     """Gives up the seat that one has. The draft stays."""
     with _alone(annotator):
-        seats = Slot.objects.filter(study=study, annotator=annotator, filled_at=None)
-        seats.update(annotator=None, claimed_at=None, lease_until=None)
+        _give_up(Slot.objects.filter(study=study, annotator=annotator))
 
 
 @contextmanager
@@ -196,16 +207,46 @@ def _alone(annotator: Annotator) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _scoring(annotator: Annotator, **study: Any) -> Iterator[Study]:
+    with transaction.atomic():
+        found = Study.objects.select_related("rubric").select_for_update(no_key=True, of=("self",)).get(**study)
+        Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
+        yield found
+
+
+def _keep(item_id: int, annotator: Annotator, given: dict[str, Any]) -> None:
+    """In one statement, as this is done while people type."""
+    draft = Draft(item_id=item_id, annotator=annotator, given=given, saved_at=Now())
+    Draft.objects.bulk_create(
+        [draft], update_conflicts=True, unique_fields=["item", "annotator"], update_fields=["given", "saved_at"]
+    )
+
+
 def _seated(item: Item, annotator: Annotator) -> bool:
     """With the seat that they have or, where they have lost it, another that is free."""
     if _renew(item.pk, annotator):
         return True
     if Slot.objects.filter(item=item, annotator=annotator).exists():  # it is filled
         return True
+    return bool(_took(CLAIM_SEAT, annotator, item=item.pk, fills=False))
+
+
+def _held(study: Study, annotator: Annotator) -> Item | None:
+    held = Slot.objects.filter(study=study, annotator=annotator, filled_at=None).select_related("item").first()
+    return held.item if held and _renew(held.item_id, annotator) else None
+
+
+def _claimed(study: Study, annotator: Annotator) -> Item | None:
+    row = _took(CLAIM, annotator, study=study.pk)
+    return Item.objects.get(pk=row[0]) if row else None
+
+
+def _took(statement: str, annotator: Annotator, **more: Any) -> tuple[int] | None:
     with connection.cursor() as cursor:
-        lease = settings.STUDY_LEASE.total_seconds()
-        cursor.execute(CLAIM_SEAT, {"me": annotator.pk, "item": item.pk, "lease": lease})
-        return cursor.fetchone() is not None
+        cursor.execute(statement, {"me": annotator.pk, "lease": settings.STUDY_LEASE.total_seconds()} | more)
+        row: tuple[int] | None = cursor.fetchone()
+    return row
 
 
 def _renew(item_id: int, annotator: Annotator) -> bool:
@@ -219,10 +260,10 @@ def _to_practise(study: Study, annotator: Annotator) -> Item | None:
     return practice.exclude(pk__in=done).order_by("subject__number").first()
 
 
-def _seconds(item: Item, annotator: Annotator) -> float | None:
-    q = Slot.objects.filter(item=item, annotator=annotator, claimed_at__isnull=False)
-    return q.values_list(Extract(Now() - F("claimed_at"), "epoch"), flat=True).first()
+def _give_up(seats: QuerySet[Slot]) -> None:
+    seats.filter(filled_at=None).update(annotator=None, claimed_at=None, lease_until=None)
 
 
 def _changed(study: Study) -> None:
     Study.objects.filter(pk=study.pk).update(edition=F("edition") + 1)
+    feature_scores.changed(study)

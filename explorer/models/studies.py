@@ -43,8 +43,6 @@ class StudyState(models.TextChoices):
 
 
 class Study(models.Model):
-    n_items: int  # queries.studies counts them
-
     name = models.CharField(max_length=200)
     sae = models.ForeignKey(Sae, on_delete=models.PROTECT, related_name="studies")
     lm = models.ForeignKey(
@@ -235,6 +233,24 @@ class Score(models.Model):
 
     def __str__(self) -> str:
         return f"{self.total} by {self.annotator}"
+
+
+class FeatureScore(models.Model):
+    """What the newest study that shows its scores found of a feature, where its page and the browser look for it."""
+
+    sae = models.ForeignKey(Sae, on_delete=models.CASCADE, related_name="feature_scores")
+    index = models.IntegerField()
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="feature_scores")
+    mean = RealField()  # of totals
+    n = models.PositiveIntegerField()  # scores
+    above = models.PositiveIntegerField()  # of them above the rubric's line
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sae", "index"], name="feature_score_once")]
+        indexes = [models.Index(fields=["sae", "mean", "index"], name="feature_score_by_mean")]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} for feature {self.index} of {self.sae}"
 
 
 class Skip(models.Model):

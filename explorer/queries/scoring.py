@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 
 from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
 from explorer.models.studies import StudyState, SubjectKind
@@ -44,17 +45,21 @@ def open_studies() -> QuerySet[Study]:
 def item_offered(study_id: int, key: str, annotator: Annotator) -> Item | None:
     """One that they were given to score, whoever has the seat by now, or to practise on."""
     theirs = Q(subject__kind=SubjectKind.PRACTICE)
-    for name in ("slots", "drafts", "scores", "subject__hypotheses"):
-        theirs |= Q(Exists(Item.objects.filter(pk=OuterRef("pk"), **{f"{name}__annotator": annotator})))
+    for model in (Slot, Draft, Score):
+        theirs |= Q(Exists(model._default_manager.filter(item=OuterRef("pk"), annotator=annotator)))
+    theirs |= Q(Exists(Hypothesis.objects.filter(subject=OuterRef("subject"), annotator=annotator)))
     q = Item.objects.filter(theirs, subject__study=study_id, key=key)
     return q.select_related("subject__study__rubric", "subject__study__lm").first()
+
+
+def draft(item: Item, annotator: Annotator) -> dict[str, Any]:
+    return Draft.objects.filter(item=item, annotator=annotator).values_list("given", flat=True).first() or {}
 
 
 def standing(item: Item, annotator: Annotator) -> Standing:
     scores = Score.objects.filter(annotator=annotator, item__subject=item.subject_id).order_by("-pk")
     of_subject = list(scores.select_related("item"))
-    draft = Draft.objects.filter(item=item, annotator=annotator).values_list("given", flat=True).first()
-    given: dict[str, Any] = dict(draft or {})
+    given = draft(item, annotator)
     return Standing(
         hypothesis=Hypothesis.objects.filter(subject=item.subject_id, annotator=annotator).first(),
         given=given | {"points": _points(given, of_subject, item)},
@@ -75,16 +80,25 @@ def _points(given: dict[str, Any], of_subject: list[Score], item: Item) -> dict[
 
 
 def progress(of: Study, annotator: Annotator) -> Progress:
-    items = Count("item", distinct=True)
     counts = Slot.objects.filter(study=of).aggregate(
-        items=items, seats=Count("pk"), filled=Count("pk", filter=Q(filled_at__isnull=False)),
+        seats=Count("pk"), filled=Count("pk", filter=Q(filled_at__isnull=False)),
         mine=Count("pk", filter=Q(filled_at__isnull=False, annotator=annotator)),
     )  # fmt: skip
-    return Progress(counts["mine"], counts["items"], counts["filled"], counts["seats"])
+    return Progress(counts["mine"], counts["seats"] // of.per_item, counts["filled"], counts["seats"])
 
 
 def may_take_back(of: Study, annotator: Annotator) -> bool:
     return Score.objects.filter(annotator=annotator, current=True, item__subject__study=of).exists()
+
+
+def may_claim(of: Study, annotator: Annotator) -> bool:
+    """Whether they have a seat just now, or would be given one."""
+    mine = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
+    scored = Score.objects.filter(item=OuterRef("item"), annotator=annotator, current=True)
+    skipped = Skip.objects.filter(item=OuterRef("item"), annotator=annotator)
+    free = Q(annotator=None) | Q(lease_until__lt=Now())
+    given = free & ~Exists(mine) & ~Exists(scored) & ~Exists(skipped)
+    return Slot.objects.filter(Q(annotator=annotator) | given, study=of, filled_at=None).exists()
 
 
 def skipped(of: Study, annotator: Annotator) -> int:

@@ -33,7 +33,10 @@ def sent(view: OfItem) -> OfItem:
     @require_http_methods(["GET", "HEAD", "POST"])
     @wraps(view)
     def answer(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
-        return view(request, study_id, key) if request.method == "POST" else redirect("score_item", study_id, key)
+        if request.method == "POST":
+            return view(request, study_id, key)
+        item, _ = _item(request, study_id, key)
+        return redirect("score_item", study_id, item.key)
 
     return answer
 
@@ -57,6 +60,7 @@ def score_study(request: HttpRequest, study_id: int) -> HttpResponse:
         "progress": queries.progress(study, me),
         "practice": practice - done,
         "skipped": queries.skipped(study, me),
+        "may_claim": queries.may_claim(study, me),
         "may_take_back": queries.may_take_back(study, me),
     }
     return render(request, "score/study.html", ctx)
@@ -65,7 +69,7 @@ def score_study(request: HttpRequest, study_id: int) -> HttpResponse:
 @allow(Role.ANNOTATOR)
 @require_POST
 def score_next(request: HttpRequest, study_id: int) -> HttpResponseRedirect:
-    return _next(request, study_to_score(study_id))
+    return _next(study_to_score(study_id), annotator_of(signed_in(request)))
 
 
 @allow(Role.ANNOTATOR)
@@ -87,7 +91,7 @@ def score_say(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
     said = slots.say(item, me, form.text)
     if said.text:
         return redirect("score_item", study_id, key)
-    return _after(request, item, slots.submit(item, me, {}, form.cleaned_data["form"] or uuid4()))
+    return _after(request, item, me, slots.submit(item, me, {}, form.cleaned_data["form"] or uuid4()))
 
 
 @allow(Role.ANNOTATOR)
@@ -99,9 +103,10 @@ def score_save(request: HttpRequest, study_id: int, key: str) -> JsonResponse:
     form = DraftForm(request.POST, criteria)
     if not form.is_valid():
         return JsonResponse({"wrong": form.errors}, status=422)
-    seated = slots.save(item, me, _draft(item, me, form))
+    draft = _draft(item, me, form)
+    seated = slots.save(item, me, draft) or item.subject.kind == SubjectKind.PRACTICE
     try:
-        total = rubrics.total(rubrics.judged(criteria, form.points))
+        total = rubrics.total(rubrics.judged(criteria, form.points | (draft.get("fixed") or {})))
     except WrongPoints:
         total = None
     return JsonResponse({"seated": seated, "total": total})
@@ -140,7 +145,7 @@ def score_submit(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
             slots.save(item, me, form.given)
             return _shown(request, item, me, saying=saying, status=422)
         slots.say(item, me, saying.text)
-    fixed = queries.standing(item, me).given.get("fixed") or {}
+    fixed = queries.draft(item, me).get("fixed") or {}
     try:
         given = slots.submit(
             item, me, form.points | fixed, form.cleaned_data["form"],
@@ -152,7 +157,7 @@ def score_submit(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
     except slots.NotPossible as why:
         messages.error(request, str(why))
         return redirect("score_item", study_id, key)
-    return _after(request, item, given)
+    return _after(request, item, me, given)
 
 
 @allow(Role.ANNOTATOR)
@@ -182,7 +187,7 @@ def score_skip(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
     except slots.NotPossible as why:
         form.add_error("reason", str(why))
         return _shown(request, item, me, skipping=form, status=422)
-    return _next(request, item.subject.study)
+    return _next(item.subject.study, me)
 
 
 @allow(Role.ANNOTATOR)
@@ -211,18 +216,18 @@ def _item(request: HttpRequest, study_id: int, key: str) -> tuple[Item, Annotato
     return item_to_score(study_id, key, me), me
 
 
-def _after(request: HttpRequest, item: Item, given: Score) -> HttpResponseRedirect:
+def _after(request: HttpRequest, item: Item, me: Annotator, given: Score) -> HttpResponseRedirect:
     study = item.subject.study
     if item.subject.kind == SubjectKind.PRACTICE:
         return redirect("score_answer", study.pk, item.key)
     if given.extra:
         messages.warning(request, _late(study))
-    return _next(request, study)
+    return _next(study, me)
 
 
-def _next(request: HttpRequest, study: Study) -> HttpResponseRedirect:
+def _next(study: Study, me: Annotator) -> HttpResponseRedirect:
     try:
-        item = slots.claim(study, annotator_of(signed_in(request)))
+        item = slots.claim(study, me)
     except slots.NotPossible:
         item = None
     return redirect("score_item", study.pk, item.key) if item else redirect("score_study", study.pk)
@@ -230,7 +235,7 @@ def _next(request: HttpRequest, study: Study) -> HttpResponseRedirect:
 
 def _draft(item: Item, me: Annotator, form: DraftForm) -> dict[str, Any]:
     """What was judged before the rest was shown stays as it was then."""
-    before = queries.standing(item, me).given
+    before = queries.draft(item, me)
     kept = {name: before[name] for name in ("revealed", "fixed") if name in before}
     return form.given | kept | {"hypothesis": form.cleaned_data["hypothesis"]}
 
@@ -256,7 +261,6 @@ def _shown(
     status: int = 200,
 ) -> HttpResponse:
     study, standing = item.subject.study, queries.standing(item, me)
-    done, practice = queries.practised(study, me)
     said = standing.hypothesis
     ctx = {
         "item": item,
@@ -275,7 +279,7 @@ def _shown(
         "skipping": skipping or SkipForm(),
         "reasons": REASONS,
         "progress": queries.progress(study, me),
-        "practice": item.subject.kind == SubjectKind.PRACTICE and (done + 1, practice),
+        "practice": item.subject.kind == SubjectKind.PRACTICE and queries.practised(study, me),
         "may_take_back": queries.may_take_back(study, me),
     }
     return render(request, "score/item.html", ctx, status=status)

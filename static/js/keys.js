@@ -20,7 +20,7 @@
   const bearers = () => [...document.querySelectorAll("[data-key]")].filter(shown);
 
   function act(element) {
-    if (element.matches("input, textarea, select")) {
+    if (element.matches("input:not([type=checkbox]), textarea, select")) {
       element.focus();
       element.select?.();
     } else {

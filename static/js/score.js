@@ -6,7 +6,8 @@
   const place = document.querySelector(".scoring");
   const form = place?.querySelector("form[data-drafts]");
   if (!form) return;
-  const KEPT = `score ${place.dataset.save}`;
+  const MINE = `score ${place.dataset.who} `; // who shares a browser shares no text
+  const KEPT = `${MINE}${place.dataset.save}`;
   const PAUSE = 500; // ms after the last change
   const criteria = [...form.querySelectorAll(".criterion")];
   const kept = place.querySelector(".kept");
@@ -104,7 +105,7 @@
       const answer = await fetch(place.dataset.save, { method: "POST", body: data, headers, redirect: "manual" });
       if (answer.ok) {
         const { seated, total: sum } = await answer.json();
-        says = seated ? "Kept." : "Kept. Somebody else has your seat by now: what you give counts as an extra score.";
+        says = seated ? "Kept." : "Kept. You have no seat here by now: what you give may count as an extra score.";
         if (total) total.textContent = sum === null ? "" : `${sum} of ${total.dataset.most}`;
         forgetHere();
       } else if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) {
@@ -129,7 +130,7 @@
     let there = [];
     try {
       there = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
-      for (const key of Object.keys(localStorage)) if (key.startsWith("score ") && key !== KEPT) localStorage.removeItem(key);
+      for (const key of Object.keys(localStorage)) if (key.startsWith(MINE) && key !== KEPT) localStorage.removeItem(key);
     } catch {
       return;
     }

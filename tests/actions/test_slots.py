@@ -94,6 +94,20 @@ def test_who_has_lost_their_seat_takes_another_of_the_item(studied: Studied) -> 
     assert Slot.objects.get(item=item, seat=1).annotator == ann
 
 
+def test_an_older_window_takes_no_second_seat_until_something_is_given_in_it(studied: Studied) -> None:
+    ann, ben = person("ann"), person("ben")
+    older = slots.claim(studied.study, ann)
+    assert older
+    Slot.objects.filter(item=older, seat=0).update(annotator=ben, lease_until=Now() + timedelta(hours=1))
+    newer = slots.claim(studied.study, ann)
+    assert newer
+    assert not slots.save(older, ann, {"note": "half a"})
+    assert list(Slot.objects.filter(annotator=ann).values_list("item", flat=True)) == [newer.pk]
+    late = given(older, ann, SOME)
+    assert (late.extra, late.seconds) == (False, None)  # nobody knows for how long
+    assert slots.claim(studied.study, ann) == newer
+
+
 def test_sent_twice_it_is_one_score(studied: Studied) -> None:
     me, form = person("ann"), uuid4()
     item = slots.claim(studied.study, me)
@@ -174,6 +188,17 @@ def test_what_is_skipped_is_not_offered_again(studied: Studied) -> None:
     while other := slots.claim(studied.study, me):
         assert other != item
         given(other, me, SOME)
+
+
+def test_what_is_skipped_and_scored_all_the_same(studied: Studied) -> None:
+    me = person("ann")
+    item = slots.claim(studied.study, me)
+    assert item
+    slots.skip(item, me, "a language I cannot read")
+    assert not slots.save(item, me, {"note": "sent a moment too late"})
+    assert not Slot.objects.filter(annotator=me).exists()
+    assert not given(item, me, SOME).extra
+    assert not Skip.objects.exists()
 
 
 def test_a_study_that_closes_meanwhile_loses_nothing(studied: Studied) -> None:

@@ -1,9 +1,11 @@
 """The page on which items are scored: what is shown when, what may be given, and that nothing tells what an item is."""
 
 import re
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -180,13 +182,14 @@ def test_a_draft_is_kept_and_its_total_told(client: Client, ann: Annotator, stud
     assert client.post(f"{address}save/", sent({}, hypothesis="half a")).json() == {"seated": True, "total": None}
     assert ">half a</textarea>" in text(client, address).replace("\n", "")
     judged(client, address)
-    assert client.post(f"{address}save/", sent(FULL)).json() == {"seated": True, "total": 14}
+    rest = {key: points for key, points in FULL.items() if key not in BEFORE}  # what is fixed is not sent again
+    assert client.post(f"{address}save/", sent(rest)).json() == {"seated": True, "total": 8}
     assert Draft.objects.get().given["fixed"] == {key: SOME[key] for key in BEFORE}
     Slot.objects.filter(item=item).update(annotator=None, lease_until=None)
     other = person("ben")
     Slot.objects.filter(item=item, seat=0).update(annotator=other)
     Slot.objects.filter(item=item, seat=1).update(annotator=person("cleo"))
-    assert client.post(f"{address}save/", sent(FULL)).json() == {"seated": False, "total": 14}
+    assert client.post(f"{address}save/", sent(rest)).json() == {"seated": False, "total": 8}
     following = client.post(f"{address}submit/", sent(FULL)).headers["Location"]
     assert Score.objects.get().extra
     assert "Somebody else had taken your seat meanwhile. Your score is kept as an extra one." in text(client, following)
@@ -239,6 +242,23 @@ def test_what_is_skipped(client: Client, ann: Annotator, studied: Studied) -> No
     assert following != address
     assert Skip.objects.get().reason == "a language I cannot read"
     assert "You skipped" not in text(client, f"/score/{studied.study.pk}/")
+
+
+def test_where_all_seats_are_taken_one_is_told_to_look_again(client: Client, ann: Annotator, studied: Studied) -> None:
+    home = f"/score/{studied.study.pk}/"
+    Slot.objects.filter(seat=0).update(annotator=person("ben"), lease_until=Now() + timedelta(hours=1))
+    assert "next/" in text(client, home)
+    Slot.objects.filter(seat=1).update(annotator=person("cleo"), lease_until=Now() + timedelta(hours=1))
+    assert begin(client, studied.study) == home
+    page = text(client, home)
+    assert "All seats are taken just now" in page
+    assert "next/" not in page
+    Slot.objects.filter(item=studied.items[0], seat=1).update(lease_until=Now() - timedelta(seconds=1))
+    assert "next/" in text(client, home)
+    slots.skip(studied.items[0], ann, "broken")
+    assert "All seats are taken just now" in text(client, home)
+    Slot.objects.update(filled_at=Now())
+    assert "You have scored all there is for you" in text(client, home)
 
 
 def test_others_items_are_not_to_be_found(client: Client, ann: Annotator, studied: Studied) -> None:
@@ -351,13 +371,13 @@ def test_it_takes_as_many_queries_however_much_is_scored(
     address = begin(client, studied.study)
     judged(client, address)
     text(client, address)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(9):
         text(client, address)
     for item in studied.items:
         if item != item_at(address):
             slots.say(item, ann, "something")
             slots.submit(item, ann, SOME, uuid4())
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(9):
         text(client, address)
 
 
