@@ -77,6 +77,10 @@ def may_see_results(user: Person, found: Study) -> bool:
     return role_of(user).may_research or (found.shown and found.state == StudyState.CLOSED)
 
 
+def may_score(user: Person, found: Study) -> bool:
+    return role_of(user).may_annotate and found.state == StudyState.OPEN
+
+
 def may_change_rubric(user: Person, found: Rubric) -> bool:
     return _may_change(user, found.created_by_id)
 

@@ -12,7 +12,9 @@ from explorer.access import (
     may_change_sae,
     may_change_study,
     may_remove_list,
+    may_score,
     may_see_list,
+    may_see_results,
     role_of,
 )
 from explorer.front.forwarded import client_key
@@ -36,6 +38,7 @@ from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 from explorer.queries import lists as list_queries
 from explorer.queries import maps as map_queries
+from explorer.queries import results as result_queries
 from explorer.queries import rubrics as rubric_queries
 from explorer.queries import scoring as scoring_queries
 from explorer.queries import steerings as steering_queries
@@ -216,8 +219,9 @@ def study_to_score(study_id: int) -> Study:
 
 def item_to_score(study_id: int, key: str, annotator: Annotator) -> Item:
     """One that they were offered; of others not even that there are any is told."""
-    item = scoring_queries.item_offered(study_to_score(study_id).pk, key, annotator)
-    if item is None:
+    item = scoring_queries.item_offered(study_id, key, annotator)
+    if item is None or item.subject.study.state == StudyState.DRAFT:
+        study_to_score(study_id)
         raise Http404("This study has no such item for you.")
     return item
 
@@ -248,6 +252,33 @@ def item_to_see(study_id: int, key: str) -> Item:
 def item_to_change(user: Person, study_id: int, key: str) -> Item:
     study_to_change(user, study_id)
     return item_to_see(study_id, key)
+
+
+class Blind(PermissionDenied):
+    """Whoever annotates in a study that is open sees nothing of what others gave, nor of what items are."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(f"You annotate in {study}, and so its results show when it is closed.")
+        self.study = study
+
+
+def study_to_know(user: Person, study_id: int) -> Study:
+    """That it is there, and what annotators go by. Of one that somebody may neither score nor see the results of, not
+    even that is told."""
+    found = study_queries.study(study_id)
+    if found is None or not (may_see_results(user, found) or may_score(user, found)):
+        raise Http404(f"There is no study {study_id}.")
+    return found
+
+
+def results_to_see(user: Person, study_id: int) -> Study:
+    """Where they may not be seen, not even that there are any is told."""
+    found = study_queries.study(study_id)
+    if found is None or not may_see_results(user, found):
+        raise Http404(f"There are no results of a study {study_id}.")
+    if found.state == StudyState.OPEN and result_queries.annotates(found.pk, user):
+        raise Blind(found)
+    return found
 
 
 def rubric_to_see(slug: str, version: int) -> Rubric:

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from explorer.actions import editions, jobs
+from explorer.actions import editions, feature_scores, jobs
 from explorer.actions.audit import Action, note
 from explorer.models import Item, Rubric, Sae, Score, Slot, Study
 from explorer.models.studies import StudyState, SubjectKind
@@ -93,11 +93,11 @@ def know_no_more(item: Item) -> None:
 
 def _know(item: Item, known: dict[str, Any] | None) -> None:
     with transaction.atomic():
-        Item.objects.select_for_update().get(pk=item.pk)  # a score that is being given waits for it, or was before it
+        # First, as whoever scores holds the study: a score that is being given waits for it, or was before it.
+        Study.objects.filter(pk=item.subject.study_id).update(edition=F("edition") + 1)
         if Score.objects.filter(item=item).exists():
             raise NotPossible("Somebody has scored this item, so that its answer stays as it was then.")
         Item.objects.filter(pk=item.pk).update(known=known)
-        Study.objects.filter(pk=item.subject.study_id).update(edition=F("edition") + 1)
     item.refresh_from_db(fields=["known"])
 
 
@@ -122,8 +122,7 @@ def open_(study: Study) -> None:
             shown=False,
             edition=F("edition") + 1,
         )
-        if found.shown:
-            editions.of(found.sae_id)
+        feature_scores.changed(found)
     study.refresh_from_db()
 
 
@@ -144,7 +143,7 @@ def show(study: Study, shown: bool) -> None:
         if shown and found.state != StudyState.CLOSED:
             raise NotPossible(f"{study} is still {found.get_state_display()}: close it first, as annotators are blind.")
         Study.objects.filter(pk=study.pk).update(shown=shown, edition=F("edition") + 1)
-        editions.of(found.sae_id)
+        feature_scores.refresh(found.sae_id)
     study.refresh_from_db()
 
 
@@ -158,7 +157,7 @@ def remove(study: Study, *, by: User, address: str) -> None:
         details = {"sae": found.sae.slug, "scores": scores}
         note(Action.STUDY_REMOVED, found.name, by=by, address=address, details=details)
         Study.objects.filter(pk=found.pk).update(going=True)
-        editions.of(found.sae_id)
+        feature_scores.refresh(found.sae_id)
         found.delete()
 
 

@@ -19,6 +19,7 @@ from explorer.tokens import token_ids
 END = "end"
 COLUMNS = {
     "label": "Label",
+    "score": "Score",
     "n_fired": "Fires on",
     "density": "Density",
     "maximum": "Maximum",
@@ -40,6 +41,7 @@ TITLES = {
     "decoder_norm": "Decoder norm",
     "neighbour_cosine": "Cosine of the nearest",
     "encoder_cosine": "Cosine of encoder and decoder",
+    "score": "Mean score",
     "index": "Index",
 }
 
@@ -105,6 +107,7 @@ class BrowserForm(forms.Form):
     decoder_norm_min, decoder_norm_max = RealField(), RealField()
     neighbour_cosine_min, neighbour_cosine_max = RealField(), RealField()
     encoder_cosine_min, encoder_cosine_max = RealField(), RealField()
+    score_min, score_max = RealField(), RealField()
     index_min, index_max = IndexField(), IndexField()
     columns = forms.MultipleChoiceField(choices=[*COLUMNS.items()], required=False, widget=forms.CheckboxSelectMultiple)
     after, at = IndexField(), IndexField()

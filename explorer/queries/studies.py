@@ -57,9 +57,9 @@ class SubjectPage:
     after: int | None  # the number to go on after
 
 
-def studies(user: User, below: int | None = None, size: int = PAGE) -> tuple[list[Study], int | None]:
+def studies(below: int | None = None, size: int = PAGE) -> tuple[list[Study], int | None]:
     """All, the newest first, with how far they are, and the id to go on below."""
-    q = _counted(_there(), user).select_related("sae", "created_by").annotate(
+    q = _counted(_there()).select_related("sae", "created_by").annotate(
         n_annotators=_number(Slot.objects.filter(FILLED), "study", Count("annotator", distinct=True))
     )  # fmt: skip
     found = list((q if below is None else q.filter(pk__lt=below))[: size + 1])
@@ -67,8 +67,10 @@ def studies(user: User, below: int | None = None, size: int = PAGE) -> tuple[lis
 
 
 def open_to(user: User) -> list[Study]:
-    """With how far they are themselves; nothing of what they are about."""
-    return list(_counted(_there().filter(state=StudyState.OPEN), user).defer("sample", "controls", "about"))
+    """With how far somebody is."""
+    mine = Score.objects.filter(annotator__user=user, current=True).exclude(item__subject__kind=SubjectKind.PRACTICE)
+    q = _counted(_there().filter(state=StudyState.OPEN))
+    return list(q.annotate(n_mine=_number(mine, "item__subject__study")))
 
 
 def shown() -> list[Study]:
@@ -82,7 +84,8 @@ def study(study_id: int) -> Study | None:
 
 
 def item(study_id: int, key: str) -> Item | None:
-    q = Item.objects.select_related("subject__study__rubric", "subject__study__lm", "subject__sae", "subject__pair")
+    of_study = (f"subject__study__{name}" for name in ("rubric", "lm", "sae"))
+    q = Item.objects.select_related(*of_study, "subject__sae", "subject__pair")
     return q.defer("subject__pair__evidence").filter(subject__study=study_id, key=key).first()
 
 
@@ -198,14 +201,12 @@ def _there() -> QuerySet[Study]:
     return Study.objects.filter(going=False).order_by("-pk")
 
 
-def _counted(q: QuerySet[Study], user: User) -> QuerySet[Any]:
+def _counted(q: QuerySet[Study]) -> QuerySet[Any]:
     items = Item.objects.exclude(subject__kind=SubjectKind.PRACTICE)
-    mine = Score.objects.filter(annotator__user=user, current=True).exclude(item__subject__kind=SubjectKind.PRACTICE)
     return q.annotate(
         n_items=_number(items, "subject__study"),
         n_seats=_number(Slot.objects.all(), "study"),
         n_filled=_number(Slot.objects.filter(FILLED), "study"),
-        n_mine=_number(mine, "item__subject__study"),
     )
 
 
