@@ -13,7 +13,7 @@ from explorer.queries.filtering import OF_WEIGHTS, RISING, Sort
 PLACES = ("after", "before", "at")
 BESIDE = ("sort", "dir", "fires", "labelled")  # chosen elsewhere than among the fields
 NUMERIC = {"index", "n_fired", *TITLES}
-WITHOUT_TEXT = {"label", "decoder_norm", "encoder_cosine"}
+WITHOUT_TEXT = {"label", "score", "decoder_norm", "encoder_cosine"}
 PRESETS: tuple[tuple[str, dict[str, str]], ...] = (
     ("All", {}), ("Fire", {"fires": "yes"}), ("Never fired", {"fires": "never"}), ("Ultra-low", {"fires": "ultra-low"}),
     ("Dense", {"fires": "dense"}), ("Labelled", {"labelled": "yes"}), ("Unlabelled", {"labelled": "no"}),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 from django.utils.html import escape
@@ -10,6 +10,8 @@ from django.utils.html import escape
 Figure = dict[str, Any]
 
 ACCENT, INK, SOFT, LINE = "var(--accent)", "var(--ink)", "var(--soft)", "var(--line)"
+# Of series, and their patterns, so that colour is not the only sign.
+MARKS = ((ACCENT, ""), ("var(--kind-1)", "/"), ("var(--kind-2)", "."), ("var(--kind-3)", "x"), ("var(--kind-4)", "-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,51 @@ def octaves(lows: Sequence[float], highs: Sequence[float], counts: Sequence[floa
     }
     figure = _figure([bars] if any(counts) else [], x, y, bargap=0.04)
     figure["layout"]["xaxis"]["type"] = "log"
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str  # ours: plotly takes <b> and <a> for markup
+    counts: Sequence[int]
+
+
+def beside(
+    categories: Sequence[str],
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    line: tuple[int, str] | None = None,
+) -> Figure:
+    """Bars of several series side by side, each the share of its series in percent: that of what the chart is about
+    first, in the accent. `line`: after which category there is one, and what it says."""
+    bars = [
+        {
+            "type": "bar",
+            "name": each.name,
+            "x": list(categories),
+            "y": [100 * count / sum(each.counts) for count in each.counts],
+            "customdata": list(each.counts),
+            "hovertemplate": f"%{{x}}: %{{customdata:,}} of {sum(each.counts):,}, %{{y:.3g}} %"
+            f"<extra>{each.name}</extra>",
+            "marker": {"color": colour, "pattern": {"shape": shape, "solidity": 0.5}, "line": {"width": 0}},
+        }
+        for each, (colour, shape) in zip(series, cycle(MARKS), strict=False)
+        if any(each.counts)
+    ]
+    legend = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    layout: Figure = {"barmode": "group", "bargap": 0.15, "showlegend": len(bars) > 1, "legend": legend}
+    if line:
+        at, says = line
+        ruled = {"x0": at + 0.5, "x1": at + 0.5, "y0": 0, "y1": 1, "yref": "paper"}
+        layout["shapes"] = [{"type": "line", **ruled, "line": {"color": SOFT, "width": 1, "dash": "dot"}}]
+        layout["annotations"] = [
+            {"x": at + 0.5, "y": 1, "yref": "paper", "text": says, "showarrow": False, "xanchor": "left",
+             "yanchor": "top", "xshift": 4, "font": {"color": SOFT, "size": 11}}
+        ]  # fmt: skip
+    figure = _figure(bars, x, y, **layout)
+    figure["layout"]["xaxis"] |= {"type": "category"}
     return figure
 
 

@@ -88,6 +88,7 @@ def _cosine(cosine: float) -> str:
 
 
 FIGURES: dict[str, Figure] = {
+    "score": lambda row, _: significant(row.score),
     "n_fired": _n_fired,
     "density": _density,
     "maximum": _firing("maximum"),

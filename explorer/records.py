@@ -14,7 +14,7 @@ from explorer.tokens import Vocabulary
 FIGURES = ("n_fired", "n_contexts", "n_documents", "maximum", "mean", "deviation", "p99")
 FIELDS = (
     "index", "label", "tokens", "density", *FIGURES, "top_token", "top_token_text", "decoder_norm", "neighbour_cosine",
-    "encoder_cosine", "page",
+    "encoder_cosine", "score", "page",
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def record(asked: Asked, words: Vocabulary, row: Row) -> dict[str, Any]:
         "decoder_norm": row.decoder_norm,
         "neighbour_cosine": _known(active.neighbour_cosine) if active else None,
         "encoder_cosine": _known(row.encoder_cosine),
+        "score": row.score,
         "page": reverse("feature", args=[asked.sae.slug, row.index]),
     }
 

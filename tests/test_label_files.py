@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import label_files
-from explorer.label_files import Unreadable, read
+from explorer import brought, label_files
+from explorer.brought import Unreadable
+from explorer.label_files import read
 
 
 def faults(content: bytes, name: str = "labels.csv") -> list[str]:
@@ -76,7 +77,7 @@ def test_a_file_that_is_none_is_refused(content: bytes, told: str) -> None:
 def test_not_every_line_of_a_wrong_file_is_named() -> None:
     told = faults(b"index,label\n" + b"x,y\n" * 1000)
     assert told[-1] == "There may be more."
-    assert len(told) == label_files.MOST_TOLD + 1
+    assert len(told) == brought.MOST_TOLD + 1
 
 
 def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

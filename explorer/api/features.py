@@ -48,13 +48,14 @@ class FeatureRow(Schema):
     decoder_norm: float
     neighbour_cosine: Annotated[float | None, Field(description="Of its decoder direction and the nearest")]
     encoder_cosine: Annotated[float | None, Field(description="Of its encoder and decoder direction")]
+    score: Annotated[float | None, Field(description="The mean total of the newest study that shows its scores")]
     page: Annotated[str, Field(description="Where a person finds it")]
 
 
 class FeaturesWanted(Schema):
     """As in the address of the page."""
 
-    sort: Annotated[Sort, Field(description="By label: of features that have one")] = Sort.INDEX
+    sort: Annotated[Sort, Field(description="By label or score: of features that have one")] = Sort.INDEX
     dir: Annotated[
         Literal["asc", "desc"] | None,
         Field(description="Unless said: rising by index, label and token, falling by figures"),
@@ -82,6 +83,8 @@ class FeaturesWanted(Schema):
     neighbour_cosine_max: Real = None
     encoder_cosine_min: Real = None
     encoder_cosine_max: Real = None
+    score_min: Real = None
+    score_max: Real = None
     index_min: Index = None
     index_max: Index = None
     after: Annotated[str | None, Field(pattern="^(0|[1-9][0-9]{0,8})$", description="`next` of the page before.")] = (

@@ -166,12 +166,24 @@ class AlignedOut(Schema):
     weight: Annotated[float, Field(description="In its decoder direction")]
 
 
+class FeatureScoreOut(Schema):
+    """What the newest study that shows its scores found."""
+
+    mean: Annotated[float, Field(description="Of totals")]
+    n: Annotated[int, Field(description="Scores")]
+    above: Annotated[int, Field(description="Of them above the line")]
+    line: int
+    most: Annotated[int, Field(description="The highest total that there is")]
+    study: Annotated[int, Field(description="Its id")]
+
+
 class FeatureOut(Schema):
     """One latent of an SAE."""
 
     sae: str
     index: int
     label: str | None
+    score: FeatureScoreOut | None
     decoder_norm: float
     encoder_cosine: Annotated[float | None, Field(description="Of its two directions; None for transcoders")]
     activity: ActivityOut | None
@@ -208,6 +220,7 @@ def get_feature(request: CallerRequest, slug: Slug, index: Index) -> Any:
         "sae": page.sae.slug,
         "index": page.index,
         "label": page.label.text if page.label else None,
+        "score": page.scored,
         "decoder_norm": page.feature.decoder_norm,
         "encoder_cosine": None if page.feature.encoder_cosine == UNKNOWN else page.feature.encoder_cosine,
         "activity": _activity(page),

@@ -13,7 +13,8 @@ from ninja.openapi.schema import OpenAPISchema
 import explorer
 from explorer.actions.jobs import NotPossible
 from explorer.actions.limits import TooMany
-from explorer.api import features, jobs, labels, lists, maps, me, saes, search, steerings
+from explorer.api import features, jobs, labels, lists, maps, me, saes, scoring, search, steerings, studies
+from explorer.gates import Blind
 from explorer.problems import MEDIA_TYPE, problem
 from explorer.steering import Wrong
 
@@ -93,6 +94,8 @@ service.add_router("/maps", maps.router)
 service.add_router("/lists", lists.router)
 service.add_router("/search", search.router)
 service.add_router("/steerings", steerings.router)
+service.add_router("/studies", studies.router)
+service.add_router("/studies", scoring.router)
 
 
 @service.exception_handler(AuthenticationError)
@@ -105,6 +108,11 @@ def unknown_caller(request: HttpRequest, exception: AuthenticationError) -> Http
 @service.exception_handler(PermissionDenied)
 def not_allowed(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
     return problem(HTTPStatus.FORBIDDEN, PROBLEMS["403"])
+
+
+@service.exception_handler(Blind)
+def blind(request: HttpRequest, exception: Blind) -> HttpResponse:
+    return problem(HTTPStatus.FORBIDDEN, str(exception))
 
 
 @service.exception_handler(Http404)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import BooleanField, Exists, F, Func, OuterRef, QuerySet, Subquery, Value
-from django.db.models.expressions import Combinable, CombinedExpression
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Lower
 
 from explorer.models import Activity, Collection, Feature, Label, Sae
-from explorer.queries.filtering import COLUMNS, Filters, Fires, Sort, labels, matching, wants_silent
+from explorer.queries.filtering import COLUMNS, OF_PEOPLE, Filters, Fires, Sort, labels, matching, scores, wants_silent
 
 PAGE = 50
 BATCH = 2_000  # rows that a download has at hand
@@ -45,6 +45,7 @@ class Row:
     label: str
     decoder_norm: float
     encoder_cosine: float  # UNKNOWN for transcoders
+    score: float | None  # the mean total of the newest study that shows its scores
     activity: Activity | None  # None: read over no text yet
 
 
@@ -152,15 +153,19 @@ def labels_of(sae: Sae, indexes: list[int]) -> dict[int, str]:
 def _ordered(asked: Asked, backwards: bool) -> "QuerySet[Any, int]":
     """Indexes, in the order that is asked for or in the other one."""
     sort, falling = asked.filters.sort, asked.filters.descending != backwards
-    if sort is Sort.LABEL:
-        q: QuerySet[Any] = labels(asked.sae)
+    if sort in OF_PEOPLE:
+        q, key = _of_people(asked.sae, sort)
         if replace(asked.filters, sort=Sort.INDEX).any:
             q = q.filter(Exists(matching(*asked).filter(index=OuterRef("index"))))
-        key: Any = Lower("text")
     else:
         q, key = matching(*asked), F(COLUMNS.get(sort, sort))
     keys = [F("index")] if sort is Sort.INDEX else [key, F("index")]
     return q.order_by(*(each.desc() if falling else each.asc() for each in keys)).values_list("index", flat=True)
+
+
+def _of_people(sae: Sae, sort: Sort) -> tuple[QuerySet[Any], F | Lower]:
+    """The rows that have what is sorted by, and what that is."""
+    return (labels(sae), Lower("text")) if sort is Sort.LABEL else (scores(sae), F("mean"))
 
 
 def _beyond(asked: Asked, way: Way, index: int) -> CombinedExpression:
@@ -170,11 +175,12 @@ def _beyond(asked: Asked, way: Way, index: int) -> CombinedExpression:
     sort = filters.sort
     if sort is Sort.INDEX:
         return CombinedExpression(F("index"), operator, Value(index), output_field=BooleanField())
-    column: Combinable = Lower("text") if sort is Sort.LABEL else F(COLUMNS.get(sort, sort))
-    if sort is Sort.LABEL:
-        there: QuerySet[Any] = labels(sae)
-    else:
-        there = Activity.objects.filter(collection=collection) if collection else Feature.objects.filter(sae=sae)
+    column: F | Lower = F(COLUMNS.get(sort, sort))
+    there: QuerySet[Any] = (
+        Activity.objects.filter(collection=collection) if collection else Feature.objects.filter(sae=sae)
+    )
+    if sort in OF_PEOPLE:
+        there, column = _of_people(sae, sort)
     value = Subquery(there.filter(index=index).values_list(column))
     # Rows are compared whole, which an index answers; column by column it would read all that are equal.
     here, place = Func(column, F("index"), function="ROW"), Func(value, Value(index), function="ROW")
@@ -192,14 +198,15 @@ def _page(asked: Asked, indexes: list[int], earlier: bool, later: bool) -> Page:
 
 def _rows(asked: Asked, indexes: list[int]) -> list[Row]:
     sae, collection, _ = asked
-    q = Feature.objects.filter(sae=sae, index__in=indexes)
+    score = scores(sae).filter(index=OuterRef("index")).values("mean")
+    q = Feature.objects.filter(sae=sae, index__in=indexes).annotate(score=Subquery(score))
     weights = {each.index: each for each in q.defer("packed")}
     named = labels_of(sae, indexes)
     active: dict[int, Activity] = {}
     if collection:
         active = {each.index: each for each in Activity.objects.filter(collection=collection, index__in=indexes)}
     return [
-        Row(index, named.get(index, ""), weight.decoder_norm, weight.encoder_cosine, active.get(index))
+        Row(index, named.get(index, ""), weight.decoder_norm, weight.encoder_cosine, weight.score, active.get(index))
         for index in indexes
         if (weight := weights.get(index))
     ]

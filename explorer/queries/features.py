@@ -1,9 +1,11 @@
 """All that a feature's page shows, in a fixed number of queries."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from django.db import connection
 
@@ -16,6 +18,7 @@ from explorer.packed.examples import Item, NearMiss, Unpacked
 from explorer.queries import contexts as context_queries
 from explorer.queries import library
 from explorer.queries.contexts import Piece
+from explorer.studies.rubrics import criteria_of, most
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,19 @@ class ExampleLists:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """What the newest study that shows its scores found."""
+
+    mean: float  # of totals
+    n: int
+    above: int
+    study: int
+    name: str
+    line: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeaturePage:
     sae: Sae
     index: int
@@ -134,6 +150,7 @@ class FeaturePage:
     examples: ExampleLists | None
     together: list[Cofiring]
     neurons: list[Neuron]
+    scored: Scored | None
 
 
 def feature(sae: Sae, index: int) -> FeaturePage | None:
@@ -142,7 +159,7 @@ def feature(sae: Sae, index: int) -> FeaturePage | None:
     found = _rows(sae, collection, index)
     if found is None:
         return None
-    row, activity, packed = found
+    row, activity, packed, scored = found
     weights = feature_form.unpack(bytes(row.packed))
     if activity is None or packed is None:  # not collected yet, or another takes its place at this very moment
         collection = None
@@ -169,6 +186,7 @@ def feature(sae: Sae, index: int) -> FeaturePage | None:
         examples=lists,
         together=[Cofiring(other, n, phi, called(other)) for other, n, phi in unpacked.together] if unpacked else [],
         neurons=[Neuron(neuron, pearson) for neuron, pearson in unpacked.neurons] if unpacked else [],
+        scored=scored,
     )
 
 
@@ -177,27 +195,41 @@ OF_FEATURE = [field.attname for field in Feature._meta.concrete_fields]
 OF_ACTIVITY = [field.attname for field in Activity._meta.concrete_fields]
 ROWS = f"""
 SELECT {", ".join(f"feature.{name}" for name in OF_FEATURE)},
-       {", ".join(f"activity.{name}" for name in OF_ACTIVITY)}, examples.packed
+       {", ".join(f"activity.{name}" for name in OF_ACTIVITY)}, examples.packed,
+       scored.mean, scored.n, scored.above, study.id, study.name, rubric.line, rubric.criteria
 FROM explorer_feature feature
 LEFT JOIN explorer_activity activity ON activity.collection_id = %(collection)s AND activity.index = %(index)s
 LEFT JOIN explorer_examples examples ON examples.collection_id = %(collection)s AND examples.index = %(index)s
+LEFT JOIN explorer_featurescore scored ON scored.sae_id = %(sae)s AND scored.index = %(index)s
+LEFT JOIN explorer_study study ON study.id = scored.study_id
+LEFT JOIN explorer_rubric rubric ON rubric.id = study.rubric_id
 WHERE feature.sae_id = %(sae)s AND feature.index = %(index)s
 """  # noqa: S608  of nothing but our own columns
 
 
-def _rows(sae: Sae, collection: Collection | None, index: int) -> tuple[Feature, Activity | None, bytes | None] | None:
-    """What is known without any text, over this text, and its examples."""
+def _rows(
+    sae: Sae, collection: Collection | None, index: int
+) -> tuple[Feature, Activity | None, bytes | None, Scored | None] | None:
+    """What is known without any text, over this text, its examples, and its scores."""
     with connection.cursor() as cursor:
         cursor.execute(ROWS, {"sae": sae.pk, "collection": collection.pk if collection else None, "index": index})
         row = cursor.fetchone()
     if row is None:
         return None
     n = len(OF_FEATURE)
-    of_activity, packed = row[n:-1], row[-1]
+    at = n + len(OF_ACTIVITY)
+    of_activity, packed, of_scores = row[n:at], row[at], row[at + 1 :]
     feature = Feature.from_db(connection.alias, OF_FEATURE, row[:n])
     there = of_activity[OF_ACTIVITY.index("index")] is not None
     activity = Activity.from_db(connection.alias, OF_ACTIVITY, of_activity) if there else None
-    return feature, activity, None if packed is None else bytes(packed)
+    return feature, activity, None if packed is None else bytes(packed), _scored(*of_scores)
+
+
+def _scored(mean: float | None, *rest: Any) -> Scored | None:
+    if mean is None:
+        return None
+    n, above, study, name, line, criteria = rest
+    return Scored(mean, n, above, study, name, line, most(criteria_of(json.loads(criteria))))
 
 
 NAMES = """

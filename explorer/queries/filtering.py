@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from explorer import densities
-from explorer.models import Activity, Collection, Feature, FeatureList, Label, ListEntry, Sae
+from explorer.models import Activity, Collection, Feature, FeatureList, FeatureScore, Label, ListEntry, Sae
 from explorer.models.features import UNKNOWN
 from explorer.queries.words import having_all
 from explorer.singles import single
@@ -21,6 +21,7 @@ ROUNDING = 1e-12  # of a density: n/N times N need not be n
 class Sort(StrEnum):
     INDEX = "index"
     LABEL = "label"  # of those that have one
+    SCORE = "score"  # likewise
     DENSITY = "density"
     MAXIMUM = "maximum"
     MEAN = "mean"
@@ -32,7 +33,8 @@ class Sort(StrEnum):
 
 COLUMNS = {Sort.DENSITY: "n_fired", Sort.TOKEN: "top_token"}  # where the table has another name
 RISING = {Sort.INDEX, Sort.LABEL, Sort.TOKEN}  # unless asked otherwise; of figures the highest come first
-OF_WEIGHTS = {Sort.INDEX, Sort.LABEL, Sort.DECODER_NORM}  # known without any text
+OF_PEOPLE = {Sort.LABEL, Sort.SCORE}  # of few features, and anew at any time
+OF_WEIGHTS = {Sort.INDEX, Sort.DECODER_NORM, *OF_PEOPLE}  # known without any text
 
 
 class Fires(StrEnum):
@@ -54,8 +56,9 @@ class Range(NamedTuple):
         return self.least is not None or self.most is not None
 
 
+KNOWN = {"decoder_norm", "encoder_cosine", "score", "index"}  # of them without any text
 COSINES = {"neighbour_cosine", "encoder_cosine"}
-RANGES = ("density", "maximum", "mean", "p99", "decoder_norm", "neighbour_cosine", "encoder_cosine", "index")
+RANGES = ("density", "maximum", "mean", "p99", "decoder_norm", "neighbour_cosine", "encoder_cosine", "score", "index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,17 @@ class Filters:
     @property
     def any(self) -> bool:
         """Whether they leave something out."""
-        return replace(self, sort=Sort.INDEX, descending=False) != Filters() or self.sort is Sort.LABEL
+        return replace(self, sort=Sort.INDEX, descending=False) != Filters() or self.sort in OF_PEOPLE
 
     @property
     def lasting(self) -> bool:
         """Whether they ask for nothing but figures of a collection and weights, which never change."""
         by_people = (
-            self.words is not None or self.list is not None or self.labelled is not None or self.sort is Sort.LABEL
+            self.words is not None
+            or self.list is not None
+            or self.labelled is not None
+            or self.sort in OF_PEOPLE
+            or any(each.column == "score" for each in self.ranges)
         )
         return not by_people
 
@@ -92,7 +99,7 @@ class Filters:
             self,
             sort=self.sort if self.sort in OF_WEIGHTS else Sort.INDEX,
             descending=self.descending and self.sort in OF_WEIGHTS,
-            ranges=tuple(each for each in self.ranges if each.column in ("decoder_norm", "encoder_cosine", "index")),
+            ranges=tuple(each for each in self.ranges if each.column in KNOWN),
             fires=None,
             tokens=None,
         )
@@ -122,6 +129,11 @@ def labels(sae: Sae) -> QuerySet[Label]:
     return Label.objects.filter(sae=sae, current=True).exclude(text="")
 
 
+def scores(sae: Sae) -> QuerySet[FeatureScore]:
+    """What features are given by people and models."""
+    return FeatureScore.objects.filter(sae=sae)
+
+
 def _called(sae: Sae, words: tuple[str, ...]) -> QuerySet[Label]:
     return labels(sae).filter(words=having_all(words, begun=len(words))) if words else Label.objects.none()
 
@@ -148,6 +160,8 @@ def _within(sae: Sae, collection: Collection | None, asked: Range) -> Q:
     elif column != "index":
         # As the column holds them, so that a figure which somebody copied is found again.
         least, most = (None if each is None else single(each) for each in (least, most))
+    if column == "score":
+        return Q(index__in=scores(sae).filter(_between("mean", least, most)).values("index"))
     if column == "encoder_cosine" and collection:
         return Q(index__in=Feature.objects.filter(_between(column, least, most), sae=sae).values("index"))
     return _between(column, least, most)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 
-from explorer.access import Person
+from explorer.access import Person, role_of
 from explorer.models import Adjudication, Annotator, Hypothesis, Item, Score, Skip, Slot, Study
 from explorer.models.studies import StudyState, SubjectKind
 from explorer.studies.rubrics import Points
@@ -111,12 +111,13 @@ def item_of_subject(subject_id: int) -> Item:
     return Item.objects.select_related("subject").filter(subject=subject_id).order_by("-interval")[0]
 
 
-def listed(user_sees_all: bool, annotates_any: bool, below: int | None, size: int) -> tuple[list[Study], int | None]:
-    """The newest first, and the id to go on below."""
-    q = Study.objects.filter(going=False).select_related("rubric", "sae", "created_by").order_by("-pk")
-    if not user_sees_all:
-        shown = q.filter(shown=True, state=StudyState.CLOSED)
-        q = (q.filter(state=StudyState.OPEN) | shown) if annotates_any else shown
+def listed(user: Person, below: int | None, size: int) -> tuple[list[Study], int | None]:
+    """Studies that somebody may know of, the newest first, and the id to go on below."""
+    role = role_of(user)
+    known = Q(shown=True, state=StudyState.CLOSED)
+    if role.may_annotate:
+        known |= Q(state=StudyState.OPEN)
+    q = Study.objects.filter(Q() if role.may_research else known, going=False).select_related("rubric").order_by("-pk")
     found = list((q if below is None else q.filter(pk__lt=below))[: size + 1])
     return found[:size], found[size - 1].pk if len(found) > size else None
 
@@ -126,8 +127,12 @@ def batches(study_id: int, *, every: bool, size: int = BATCH) -> Iterator[list[S
     q = _scores(study_id) if every else _scores(study_id).filter(current=True)
     q = q.select_related("annotator", "rubric", "item__subject__sae").defer("item__subject__evidence").order_by("pk")
     after = 0
-    while rows := list(q.filter(pk__gt=after)[:size]):
-        yield rows
+    while True:
+        rows = list(q.filter(pk__gt=after)[:size])
+        if rows:
+            yield rows
+        if len(rows) < size:
+            return
         after = rows[-1].pk
 
 

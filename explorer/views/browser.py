@@ -44,6 +44,7 @@ def features(request: HttpRequest, slug: str) -> HttpResponse:
         "chips": chips(form, request.GET),
         "carried": without(request.GET),
         "unlabelled": without(request.GET, ["sort", "dir"], labelled="no"),
+        "unsorted": without(request.GET, ["sort", "dir"]),
         "usual": USUAL,
         "kept": [(name, form.cleaned_data[name]) for name in BESIDE if form.cleaned_data.get(name)],
         "elsewhere": elsewhere(form),

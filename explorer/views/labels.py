@@ -4,7 +4,7 @@ from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_POST, require_safe
 
-from explorer import label_files, sheets
+from explorer import brought, label_files, sheets
 from explorer.access import READERS, allow
 from explorer.actions import labels as label_actions
 from explorer.forms.labels import DownloadForm, HistoryForm, ImportForm
@@ -39,7 +39,7 @@ def labels_import(request: HttpRequest, slug: str) -> HttpResponse:
     file = form.cleaned_data["file"]
     try:
         texts = label_files.read(file.read(), file.name, sae.n_latents)
-    except label_files.Unreadable as why:
+    except brought.Unreadable as why:
         for fault in why.faults:
             form.add_error("file", fault)
         return _labels(request, sae, form, status=422)

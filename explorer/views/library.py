@@ -11,6 +11,7 @@ from explorer.forms.library import SeenForm
 from explorer.models import Collection, LanguageModel, Sae
 from explorer.models.access import Role
 from explorer.parts import HEADERS, wants_part
+from explorer.queries import guessing
 from explorer.queries import jobs as job_queries
 from explorer.queries import library as library_queries
 from explorer.queries import maps as map_queries
@@ -47,12 +48,14 @@ def _context(request: HttpRequest) -> dict[str, object]:
     shelves = [Shelf(lm, [sae for sae in saes if sae.lm_id == lm.pk]) for lm in library_queries.lms()]
     corpora = list(library_queries.corpora())
     snippet, mapped = reading_queries.snippet(saes), map_queries.mapped()
+    guesses = guessing.there_is_one()
     version = (
         [job.pk for job in jobs],
         [shelf.lm.pk for shelf in shelves],
         [(sae.pk, _pk(library_queries.newest(sae)), sae.metrics is None, sae.pk in mapped) for sae in saes],
         [corpus.pk for corpus in corpora],
         snippet and snippet.pk,
+        guesses,
     )
     shown = reading_context(request, snippet) if snippet else {}
     return {
@@ -63,6 +66,7 @@ def _context(request: HttpRequest) -> dict[str, object]:
         "filling": any(job.kind in FILLING for job in jobs),
         "shelves": shelves,
         "mapped": mapped,
+        "guesses": guesses,
         "corpora": corpora,
         "version": hashlib.sha256(repr(version).encode()).hexdigest()[:16],
         "poll": SOON if jobs else LATER,

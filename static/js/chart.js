@@ -90,7 +90,9 @@
     plot.parentElement.querySelector(".as-table")?.remove();
     const { x, y, text } = figure.data[0];
     if (!x || !y) return; // not of points or bars
-    const head = [text && "", figure.layout.xaxis?.title?.text ?? "x", figure.layout.yaxis?.title?.text ?? "y"];
+    const several = figure.data.length > 1; // of the same x
+    const named = figure.layout.yaxis?.title?.text ?? "y";
+    const head = [text && "", figure.layout.xaxis?.title?.text ?? "x", ...(several ? figure.data.map((each) => `${each.name}: ${named}`) : [named])];
     const body = document.createElement("table");
     body.className = "table";
     const row = (cells, tag) => {
@@ -99,10 +101,11 @@
       return line;
     };
     const shown = Math.min(x.length, ROWS);
-    const figureOf = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+    const numbers = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+    const figureOf = (value) => (typeof value === "number" ? numbers.format(value) : value);
     body.createTHead().append(row(head, "th"));
     const rows = body.createTBody();
-    for (let i = 0; i < shown; i += 1) rows.append(row([text?.[i], figureOf.format(x[i]), figureOf.format(y[i])], "td"));
+    for (let i = 0; i < shown; i += 1) rows.append(row([text?.[i], figureOf(x[i]), ...figure.data.map((each) => figureOf(each.y[i]))], "td"));
     const details = document.createElement("details");
     details.className = "as-table";
     const holder = document.createElement("div");

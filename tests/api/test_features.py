@@ -75,7 +75,7 @@ def test_anothers_list_is_not_there(looking: Client, explored: Explored, admin: 
 
 
 def test_what_is_not_as_described_is_refused(looking: Client, explored: Explored) -> None:
-    for query in ("sort=score", "dir=up", "maximum_min=nan", "maximum_min=inf", "mean_max=1e39", "density_min=2",
+    for query in ("sort=beauty", "dir=up", "maximum_min=nan", "maximum_min=inf", "mean_max=1e39", "density_min=2",
                   "after=x", "after=-1", "limit=0", "limit=201", "list=0", "index_max=2147483648", "fires=no",
                   "labelled=1"):  # fmt: skip
         answer = looking.get(f"/api/v1/saes/{explored.sae.slug}/features?{query}")

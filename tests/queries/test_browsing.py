@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.actions import labels
-from explorer.models import Activity
+from explorer.models import Activity, FeatureScore
 from explorer.queries import browsing, library
 from explorer.queries.browsing import Asked, Place, Way
-from explorer.queries.filtering import Filters, Sort
+from explorer.queries.filtering import OF_PEOPLE, Filters, Sort
 from tests.explored import Explored
+from tests.studied import study_of
 
 pytestmark = pytest.mark.django_db
 REALS = ("maximum", "mean", "p99", "decoder_norm", "neighbour_cosine")
@@ -40,22 +41,35 @@ def equal(explored: Explored, admin: User) -> Asked:
         )
     for index in dice.sample(range(37), 20):
         labels.give(explored.sae, index, dice.choice(("rivers", "Rivers", "lakes", "ärger", "日本")), by=admin)
+    study = study_of(explored.sae, [])
+    FeatureScore.objects.bulk_create(
+        FeatureScore(sae=explored.sae, index=index, study=study, mean=dice.choice(SEVERAL), n=3, above=1)
+        for index in dice.sample(range(37), 15)
+    )
     sae = library.sae(explored.sae.slug)
     assert sae
     return Asked(sae, library.newest(sae), Filters())
 
 
+def means(asked: Asked) -> dict[int, float]:
+    return dict(FeatureScore.objects.filter(sae=asked.sae).values_list("index", "mean"))
+
+
 def sorted_plainly(asked: Asked) -> list[int]:
     sort = asked.filters.sort
     named = {label.index: label.text for label in asked.sae.labels.filter(current=True).exclude(text="")}
+    scored = means(asked)
     columns = {Sort.DENSITY: "n_fired", Sort.TOKEN: "top_token"}
 
     def key(each: Activity) -> Any:
         if sort is Sort.LABEL:
             return named[each.index].lower()
+        if sort is Sort.SCORE:
+            return np.float32(scored[each.index])
         return each.index if sort is Sort.INDEX else np.float32(getattr(each, columns.get(sort, sort)))
 
-    rows = [each for each in Activity.objects.all() if sort is not Sort.LABEL or each.index in named]
+    having = set(named) if sort is Sort.LABEL else set(scored) if sort is Sort.SCORE else None
+    rows = [each for each in Activity.objects.all() if having is None or each.index in having]
     rows.sort(key=lambda each: (key(each), each.index), reverse=asked.filters.descending)
     return [each.index for each in rows]
 
@@ -123,14 +137,14 @@ def choice(*good: str) -> st.SearchStrategy[tuple[str, str | None]]:
     )
 
 
-ENDS = {f"{name}_{end}": real(-1e6, 1e6) for name in REALS for end in ("min", "max")}
+ENDS = {f"{name}_{end}": real(-1e6, 1e6) for name in (*REALS, "score") for end in ("min", "max")}
 WANTED = st.fixed_dictionaries(
     {},
     optional={
         **ENDS,
         "density_min": real(0, 1),
         "density_max": real(0, 1),
-        "sort": choice(*(each.value for each in Sort if each is not Sort.LABEL)),
+        "sort": choice(*(each.value for each in Sort if each not in OF_PEOPLE)),
         "dir": choice("asc", "desc"),
         "fires": choice("yes", "never", "ultra-low", "dense"),
         "labelled": choice("yes", "no"),
@@ -159,6 +173,15 @@ def expected(asked: Asked, tokens: int, given: dict[str, Any]) -> list[int]:
         least, most = given.get(f"{name}_min"), given.get(f"{name}_max")
         return (None, None) if least is not None and most is not None and least > most else (least, most)
 
+    scored = means(asked)
+
+    def scores(each: Activity) -> bool:
+        least, most = ends("score")
+        if least is None and most is None:
+            return True
+        score = np.float32(scored.get(each.index, np.nan))
+        return bool((least is None or score >= np.float32(least)) and (most is None or score <= np.float32(most)))
+
     def fits(each: Activity) -> bool:
         for name in (*REALS, "index", "density"):
             least, most = ends(name)
@@ -171,7 +194,7 @@ def expected(asked: Asked, tokens: int, given: dict[str, Any]) -> list[int]:
         fires, n = given.get("fires"), each.n_fired
         dense = n > tokens / 10
         kinds = {None: True, "yes": n > 0, "never": n == 0, "ultra-low": 0 < n < 10 and not dense, "dense": dense}
-        if not kinds[fires]:
+        if not kinds[fires] or not scores(each):
             return False
         if given.get("labelled") and (given["labelled"] == "yes") != (each.index in named):
             return False
