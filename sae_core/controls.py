@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from sae_core import heap
@@ -30,6 +31,7 @@ from sae_core.sae import Sae
 
 TIED = 1e-12  # of the largest x·w: equal tokens differ by less where a product rounds otherwise, others by far more
 ENOUGH = 0.9  # of the firings wanted: what ties may leave of them
+NEAR = 2_000  # to either side, that are looked at for a match
 TRIES = (1, 2, 4, 8)  # directions for each control still missing, in the first reading of the text, the second …
 
 
@@ -95,27 +97,23 @@ def control_sae(
     )
 
 
-def matched(n_fired: Sequence[int], others: Sequence[int]) -> list[int]:
-    """For each count of firings a latent of another SAE, read over as many tokens, that fires about as often.
+def matched(wanted: NDArray[np.float64], others: NDArray[np.float64]) -> list[int]:
+    """For each row of figures one of the others that is like it, each taken once.  # (n, figures), (m, figures)
 
-    `others` are that SAE's counts. Each latent is taken once, and none that never fired. The sum of squared log ratios
-    is the least possible: squared, as one control far off gives itself away sooner than two that are a little.
+    The sum of squared differences is the least possible: squared, as one control far off gives itself away sooner than
+    two that are a little. Looked at are those whose first figure is nearest, thousands to either side; with that figure
+    alone none that is left out could be better.
     """
-    if not n_fired:
+    if not len(wanted):
         return []
-    if min(n_fired) < 1:
-        raise BadInput(f"a count to be matched is {min(n_fired)}, expected at least 1")
-    counts = np.asarray(others)
-    alive = np.flatnonzero(counts > 0)
-    if len(alive) < len(n_fired):
-        raise BadInput(f"{len(n_fired)} latents are to be matched, and {len(alive)} of the other SAE ever fired")
-    alive = alive[np.argsort(counts[alive], kind="stable")]
-    wanted, there = np.log(n_fired), np.log(counts[alive])
-    # Of as many on either side as are wanted, one is always left: no other is nearer.
-    nearest = np.searchsorted(there, wanted)[:, None] + np.arange(-len(wanted), len(wanted))
-    near = np.unique(nearest[(nearest >= 0) & (nearest < len(there))])
-    _, columns = linear_sum_assignment((wanted[:, None] - there[near]) ** 2)
-    latents: list[int] = alive[near[columns]].tolist()
+    if len(others) < len(wanted):
+        raise BadInput(f"{len(wanted)} latents are to be matched, and {len(others)} of the other SAE ever fired")
+    order = np.argsort(others[:, 0], kind="stable")
+    side = max(len(wanted), NEAR)
+    places = np.searchsorted(others[order, 0], wanted[:, 0])[:, None] + np.arange(-side, side)
+    near = order[np.unique(places[(places >= 0) & (places < len(order))])]
+    _, columns = linear_sum_assignment(cdist(wanted, others[near], "sqeuclidean"))
+    latents: list[int] = near[columns].tolist()
     return latents
 
 

@@ -17,7 +17,7 @@ from explorer.models import Job, Steering
 from explorer.models.access import Role, Scope
 from tests.explored import Explored, explored, read
 from tests.laid_out import OnMap, on_map
-from tests.studied import studied
+from tests.studied import Studied, studied
 
 __all__ = ["explored", "on_map", "read", "studied"]
 
@@ -156,6 +156,56 @@ reading                 GET     in     200    200    200    200    200
 reading                 POST    in     405    405    405    405    405
 search_prepare          GET     in     in     403    403    405    405
 search_prepare          POST    in     in     403    403    302    302
+studies                 GET     in     200    200    200    200    200
+studies                 POST    in     405    405    405    405    405
+study_make              GET     in     in     403    403    200    200
+study_make              POST    in     in     403    403    422    422
+study                   GET     in     in     403    403    200    200
+study                   POST    in     in     403    403    405    405
+study_change            GET     in     in     403    403    405    405
+study_change            POST    in     in     403    403    403    422
+study_open              GET     in     in     403    403    405    405
+study_open              POST    in     in     403    403    403    302
+study_close             GET     in     in     403    403    405    405
+study_close             POST    in     in     403    403    403    302
+study_show              GET     in     in     403    403    405    405
+study_show              POST    in     in     403    403    403    302
+study_remove            GET     in     in     403    403    405    405
+study_remove            POST    in     in     403    403    403    302
+study_item              GET     in     in     403    403    200    200
+study_item              POST    in     in     403    403    405    405
+study_item_known        GET     in     in     403    403    405    405
+study_item_known        POST    in     in     403    403    403    422
+study_item_unknown      GET     in     in     403    403    405    405
+study_item_unknown      POST    in     in     403    403    403    302
+rubrics                 GET     in     200    200    200    200    200
+rubrics                 POST    in     405    405    405    405    405
+rubric_make             GET     in     in     403    403    200    200
+rubric_make             POST    in     in     403    403    422    422
+rubric                  GET     in     200    200    200    200    200
+rubric                  POST    in     405    405    405    405    405
+rubric_revise           GET     in     in     403    403    200    200
+rubric_revise           POST    in     in     403    403    422    422
+rubric_change           GET     in     in     403    403    403    200
+rubric_change           POST    in     in     403    403    403    422
+study_results           GET     in     404    404    404    200    200
+study_results           POST    in     405    405    405    405    405
+item_results            GET     in     404    404    404    404    404
+item_results            POST    in     405    405    405    405    405
+study_chart             GET     in     404    404    404    200    200
+study_chart             POST    in     405    405    405    405    405
+study_adjudicate        GET     in     in     403    403    200    200
+study_adjudicate        POST    in     in     403    403    422    422
+study_agreement         GET     in     404    404    404    200    200
+study_agreement         POST    in     405    405    405    405    405
+scores_sheet            GET     in     404    404    404    200    200
+scores_sheet            POST    in     405    405    405    405    405
+scores_import           GET     in     in     403    403    403    200
+scores_import           POST    in     in     403    403    403    422
+guess                   GET     in     302    302    302    302    302
+guess                   POST    in     405    405    405    405    405
+guess_round             GET     in     404    404    404    404    404
+guess_round             POST    in     405    405    405    405    405
 score                   GET     in     in     403    200    200    200
 score                   POST    in     in     403    405    405    405
 score_study             GET     in     in     403    200    200    200
@@ -168,17 +218,17 @@ score_leave             GET     in     in     403    405    405    405
 score_leave             POST    in     in     403    302    302    302
 score_item              GET     in     in     403    404    404    404
 score_item              POST    in     in     403    405    405    405
-score_say               GET     in     in     403    302    302    302
+score_say               GET     in     in     403    404    404    404
 score_say               POST    in     in     403    404    404    404
 score_save              GET     in     in     403    405    405    405
 score_save              POST    in     in     403    404    404    404
-score_reveal            GET     in     in     403    302    302    302
+score_reveal            GET     in     in     403    404    404    404
 score_reveal            POST    in     in     403    404    404    404
-score_submit            GET     in     in     403    302    302    302
+score_submit            GET     in     in     403    404    404    404
 score_submit            POST    in     in     403    404    404    404
 score_answer            GET     in     in     403    404    404    404
 score_answer            POST    in     in     403    405    405    405
-score_skip              GET     in     in     403    302    302    302
+score_skip              GET     in     in     403    404    404    404
 score_skip              POST    in     in     403    404    404    404
 jobs                    GET     in     in     200    200    200    200
 jobs                    POST    in     in     405    405    405    405
@@ -299,6 +349,34 @@ api:steer               GET     405    405    405    405    405    405
 api:steer               POST    401    401    422    422    422    422
 api:get_steering        GET     401    200    200    200    200    200
 api:get_steering        POST    405    405    405    405    405    405
+api:list_studies        GET     401    200    200    200       200        200
+api:list_studies        POST    405    405    405    405       405        405
+api:get_study           GET     401    404    404    200       200        200
+api:get_study           POST    405    405    405    405       405        405
+api:get_results         GET     401    404    404    404       200        200
+api:get_results         POST    405    405    405    405       405        405
+api:get_agreement       GET     401    404    404    404       200        200
+api:get_agreement       POST    405    405    405    405       405        405
+api:list_study_items    GET     401    404    404    404       200        200
+api:list_study_items    POST    405    405    405    405       405        405
+api:get_item_to_score   GET     401    401    403    404       404        404
+api:get_item_to_score   POST    405    405    405    405       405        405
+api:save_draft          GET     405    405    405    405       405        405
+api:save_draft          POST    405    405    405    405       405        405
+api:say_hypothesis      GET     405    405    405    405       405        405
+api:say_hypothesis      POST    405    405    405    405       405        405
+api:claim_item          GET     405    405    405    405       405        405
+api:claim_item          POST    401    401    403    422       422        422
+api:reveal_raised       GET     405    405    405    405       405        405
+api:reveal_raised       POST    401    401    403    422       422        422
+api:score_item          GET     405    405    405    405       405        405
+api:score_item          POST    401    401    403    422       422        422
+api:skip_item           GET     405    405    405    405       405        405
+api:skip_item           POST    401    401    403    422       422        422
+api:undo_score          GET     405    405    405    405       405        405
+api:undo_score          POST    401    401    403    422       422        422
+api:leave_study         GET     405    405    405    405       405        405
+api:leave_study         POST    401    401    403    422       422        422
 api:get_job             GET     401    401    200    200    200    200
 api:get_job             POST    405    405    405    405    405    405
 api:cancel_job          GET     405    405    405    405    405    405
@@ -357,8 +435,10 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
     """What the addresses name: all of it somebody else's."""
     other = User.objects.create_user("somebody-else")
     cell: Cell = request.node.callspec.params["cell"]
-    rows: dict[str, object] = {"map_id": 1, "part": 0, "index": 0, "z": 0, "x": 0, "y": 0}
-    if "slug" in _converters(cell.address):  # its rows take a moment to load
+    rows: dict[str, object] = {"map_id": 1, "part": 0, "index": 0, "z": 0, "x": 0, "y": 0, "seed": 0}
+    if "version" in _converters(cell.address):
+        rows |= {"slug": "monosemanticity", "version": 1}
+    elif "slug" in _converters(cell.address):  # its rows take a moment to load
         found: Explored = request.getfixturevalue("explored")
         chart = "logits" if "index" in _converters(cell.address) else "density"
         rows |= {"slug": found.sae.slug, "chart": chart, "side": "decoder"}
@@ -367,9 +447,11 @@ def places(request: pytest.FixtureRequest, db: None) -> dict[str, object]:
         laid: OnMap = request.getfixturevalue("on_map")
         rows |= {"map_id": laid.map.pk, "sha256": laid.map.tiles_id, "slug": laid.explored.sae.slug}
     if "study_id" in _converters(cell.address):
-        rows |= {"study_id": 1}
-        if cell.answer not in ("in", "401", "403", "405"):  # before it is looked for
-            rows |= {"study_id": request.getfixturevalue("studied").study.pk}
+        rows |= {"study_id": 1, "chart": "totals"}
+        if cell.answer not in ("in", "401", "405") and (cell.answer, cell.who) != ("403", "viewer"):  # as above
+            study: Studied = request.getfixturevalue("studied")
+            rows |= {"study_id": study.study.pk}
+            rows |= {"key": study.items[0].key} if "study_item" in cell.address else {}
     steer = Job.objects.create(kind="steer", queue="interactive", created_by=other)
     token, _ = api_tokens.make(other, "theirs", [Scope.READ], sign_in.LASTS)
     return {

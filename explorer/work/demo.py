@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db.models import Count, Q
 
-from explorer.actions import labels, lists, steerings
+from explorer.actions import labels, lists, steerings, whole_studies
 from explorer.models import Sae
 from explorer.work import snippets
 from explorer.work.attempt import Attempt, Refused
@@ -96,3 +96,6 @@ def say(name: str, pk: int) -> None:
     for each in json.loads((BUNDLE / "steerings.json").read_text(encoding="utf-8")):
         if each["sae"] == name:
             steerings.show(each["key"], each["title"], each["asked"], each["result"])
+    study = json.loads((BUNDLE / "study.json").read_text(encoding="utf-8"))
+    if study["sae"] == sae.fingerprint:
+        whole_studies.bring(sae, study)

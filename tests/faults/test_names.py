@@ -14,9 +14,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from explorer import artifacts
 from tests.conftest import cookie_of
-from tests.explored import Explored, explored, read  # noqa: F401  two of them fixtures
+from tests.explored import Explored, explored, read
+from tests.laid_out import OnMap, on_map
 from tests.processes import Web
+from tests.studied import Studied, studied
 
+__all__ = ["explored", "on_map", "read", "studied"]
 pytestmark = pytest.mark.parametrize("broker_url", ["files"], indirect=True)
 
 ODD = (
@@ -53,14 +56,17 @@ def ask(web: Web, path: str, cookie: str) -> tuple[int, bytes]:
 def test_odd_names_lead_nowhere(
     web: Web,
     admin: User,
-    explored: Explored,  # noqa: F811
+    explored: Explored,
+    on_map: OnMap,
+    studied: Studied,
     broker_url: None,
 ) -> None:
     cookie = cookie_of(admin)["Cookie"]
-    slug = explored.sae.slug
+    slug, item = explored.sae.slug, studied.items[0]
     known = {"slug": slug, "index": "0", "chart": "logits", "side": "decoder", "sheet": "csv",
-             "other_slug": slug, "other": "1", "job_id": "1", "list_id": "1", "entry_id": "1",
-             "reading_id": "1"}  # fmt: skip
+             "other_slug": slug, "other": "1", "job_id": "1", "list_id": "1", "entry_id": "1", "reading_id": "1",
+             "map_id": str(on_map.map.pk), "sha256": on_map.map.tiles_id, "part": "0", "z": "0", "x": "0", "y": "0",
+             "study_id": str(studied.study.pk), "key": item.key, "version": "1"}  # fmt: skip
     places = sorted(set(with_places(get_resolver(), known)))
     assert len(places) > 12
     for place in places:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core import collect
+from sae_core import collect, controls
 from sae_core.array_files import ArrayFile
 from sae_core.collect import CollectConfig, collect_evidence
 from sae_core.config import Family
@@ -251,40 +251,39 @@ def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
         control_sae(Lm(small_lms.small_lm("gpt2")), **usual | changes)
 
 
-def mismatch(wanted: list[int], counts: list[int]) -> float:
-    return float(np.square(np.log(np.array(wanted) / np.array(counts))).sum())
-
-
 def test_matched_is_the_best_of_all_ways() -> None:
     generator = np.random.default_rng(0)
-    for _ in range(60):
-        wanted = np.exp(generator.uniform(0, 6, 4)).astype(int).tolist()
-        others = (np.exp(generator.uniform(0, 6, 9)) * (generator.random(9) > 0.3)).astype(int).tolist()
-        alive = [each for each in others if each]
-        if len(alive) < len(wanted):
-            continue
-        latents = matched(wanted, others)
-        assert len(set(latents)) == len(wanted)
-        least = min(mismatch(wanted, list(some)) for some in permutations(alive, len(wanted)))
-        assert mismatch(wanted, [others[each] for each in latents]) == pytest.approx(least, abs=1e-12)
+    for n_figures in (1, 3):
+        for _ in range(30):
+            wanted, others = generator.uniform(0, 6, (4, n_figures)), generator.uniform(0, 6, (7, n_figures))
+            latents = matched(wanted, others)
+            assert len(set(latents)) == len(wanted)
+            mismatches = [np.square(wanted - others[list(some)]).sum() for some in permutations(range(7), 4)]
+            assert np.square(wanted - others[latents]).sum() == pytest.approx(min(mismatches), abs=1e-12)
+
+
+def counts(*n_fired: int) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = np.log(np.array(n_fired, float))[:, None]
+    return logs
 
 
 def test_matched_by_hand() -> None:
-    assert matched([10, 1000], [0, 999, 0, 11, 12]) == [3, 1]
-    assert matched([1000, 10], [0, 999, 0, 11, 12]) == [1, 3]
-    assert matched([5, 5, 5], [5, 0, 80, 5, 4, 7]) == [0, 3, 4]
-    assert matched([], [1, 2]) == []
+    assert matched(counts(10, 1000), counts(999, 11, 12)) == [1, 0]
+    assert matched(counts(1000, 10), counts(999, 11, 12)) == [0, 1]
+    assert matched(counts(5, 5, 5), counts(5, 80, 5, 4, 7)) == [0, 2, 3]
+    assert matched(counts(), counts(1, 2)) == []
     # 10 is there, and yet 10 and 20 take what is a little more than each, rather than one of them four times as much.
-    assert matched([20, 10], [20, 40, 5000]) == [1, 0]
+    assert matched(counts(20, 10), counts(20, 40, 5000)) == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ([4, 0], "a count to be matched is 0"),
-        ([4, 5, 6], "3 latents are to be matched, and 2 of the other SAE ever fired"),
-    ],
-)
-def test_what_cannot_be_matched(wanted: list[int], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        matched(wanted, [7, 0, 0, 3])
+def test_of_many_only_those_that_are_near_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    wanted, others = generator.uniform(0, 6, (3, 1)), generator.uniform(0, 6, (200, 1))
+    best = matched(wanted, others)
+    monkeypatch.setattr(controls, "NEAR", 1)
+    assert np.square(wanted - others[matched(wanted, others)]).sum() == np.square(wanted - others[best]).sum()
+
+
+def test_there_must_be_enough_to_match() -> None:
+    with pytest.raises(BadInput, match="3 latents are to be matched, and 2 of the other SAE ever fired"):
+        matched(counts(4, 5, 6), counts(7, 3))

@@ -119,11 +119,11 @@ def test_as_many_queries_for_three_as_for_one(
     client: Client, viewer: User, explored: Explored, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.force_login(viewer)
-    with django_assert_num_queries(9):  # session, user, jobs, SAEs, their collections, maps, lms, corpora, a snippet
+    with django_assert_num_queries(10):  # session, user, jobs, SAEs, their collections, maps, lms, corpora, a snippet
         client.get("/")
     for name in ("two", "three"):
         sae_row(explored.read.lm, explored.read.sae, name)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         client.get("/")
 
 
@@ -147,7 +147,7 @@ def test_it_opens_on_a_piece_of_text(
     page = client.get("/?at=1,3").content.decode()
     assert page.count('class="shares"') == 2
     assert 'name="sae"' not in page, "the box searches all"
-    with django_assert_num_queries(13):  # it is known by now; the text, its SAE, collections, labels, activity
+    with django_assert_num_queries(14):  # it is known by now; the text, its SAE, collections, labels, activity
         client.get("/?at=1")
     Sae.objects.filter(pk=explored.sae.pk).update(slug="renamed")
     assert "snippet-" not in client.get("/").content.decode()

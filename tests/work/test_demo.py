@@ -1,13 +1,15 @@
 """The demo fills the library by the jobs that anybody's SAE is added by, and does so once."""
 
 import json
+from collections import Counter
 
 import pytest
 
-from explorer.actions import demo, jobs, labels, steerings
+from explorer.actions import demo, jobs, labels, rubrics, steerings
 from explorer.actions.collections import remove_sae
-from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae, Steering
+from explorer.models import Corpus, FeatureList, Job, Label, LanguageModel, ListEntry, Sae, Steering, Study
 from explorer.models.jobs import JobState
+from explorer.studies.evidence import Evidence
 from explorer.work.demo import BUNDLE, GROUPS, say
 from sae_core import load_lm
 from sae_core.judged import judged
@@ -82,6 +84,9 @@ def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights(db: Non
         say(name, Sae.objects.get(slug=name).pk)
     assert len(sweeps) == 3
     assert {row.key for row in Steering.objects.exclude(title="")} == {each["key"] for each in sweeps}
+    study = Study.objects.get()
+    assert (study.sae.slug, study.state, study.shown) == ("one-layer-relu-2048", "closed", True)
+    assert study.rubric == rubrics.published()
     for each in sweeps:
         (change,) = each["asked"]["changes"]
         assert (change["sae"], change["index"]) == (each["sae"], each["index"])
@@ -92,6 +97,26 @@ def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights(db: Non
         prompt = each["result"]["prompt"]
         told = judged(load_lm(row.source), prompt + texts[0]["ids"], len(prompt), {})
         assert told.perplexity == pytest.approx(texts[0]["perplexity"], rel=1e-2)
+
+
+def test_the_finished_study_is_whole() -> None:
+    """Three scored every item; its evidence is of the corpus that is there, and of the lm's own tokens."""
+    row = json.loads((BUNDLE / "study.json").read_text(encoding="utf-8"))
+    n_tokens = json.loads((BUNDLE / "lms" / "one-layer" / "config.json").read_text())["vocab_size"]
+    kinds = Counter(each["kind"] for each in row["subjects"])
+    assert kinds == {"feature": 18, "neuron": 12}
+    by_number = {each["number"]: each for each in row["subjects"]}
+    for each in row["subjects"]:
+        evidence = Evidence.of(each["evidence"])
+        ids = {token for interval in evidence.intervals for example in interval for token in example.ids}
+        assert ids | {token for token, _ in evidence.raised} <= set(range(n_tokens))
+        assert each["items"]
+        for item in each["items"]:
+            assert len({score["annotator"] for score in item["scores"]}) == len(item["scores"]) == 3
+        if each["pair"] is not None:
+            pair = by_number[each["pair"]]
+            assert (each["kind"], pair["kind"]) == ("neuron", "feature")
+            assert each["density"] == pytest.approx(pair["density"], rel=0.1)
 
 
 def test_sweeps_are_shown_where_their_sae_is_and_once(explored: Explored) -> None:

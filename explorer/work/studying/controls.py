@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from explorer.models import Activity, Collection, Corpus, Sae
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.models import Activity, Collection, Sae
 from explorer.models.studies import SubjectKind
 from explorer.queries import library
 from explorer.studies.evidence import Evidence
@@ -15,6 +18,7 @@ from explorer.work.studying.freezing import evidence, shuffled
 from explorer.work.studying.reading import Latent, collected, latents
 from sae_core import Control, ControlKind, collect_evidence, control_sae, matched
 
+WEIGHTS = np.array([2, 2, 1, 1])  # of firings, those of a context, mean and deviation beside the maximum
 READ_TOKENS = 1 << 22  # at most, of a text that is longer
 KINDS = {SubjectKind.NEURON: ControlKind.NEURON, SubjectKind.DIRECTION: ControlKind.DIRECTION}
 
@@ -86,15 +90,21 @@ def read_controls(
 
 
 def untrained_controls(other: Sae | None, features: Sequence[Latent], numbers: Sequence[int], random: Random,
-                       corpus: Corpus) -> list[Made]:  # fmt: skip
-    """Latents of an SAE on a re-initialised lm, read over the same text, that fire about as often as these."""
+                       of: Collection) -> list[Made]:  # fmt: skip
+    """Latents of an SAE on a re-initialised lm, read over the same text, that fire as often as these, about as often in
+    a context, and over a like range of strengths: by any of them a page would tell what it is."""
+    corpus = of.corpus
     if not numbers:
         return []
     collection = library.collections_of(other).filter(corpus=corpus).first() if other else None
     if other is None or collection is None:
         raise Refused("The SAE that controls are latents of has been removed, or was not read over this text.")
-    counts = list(Activity.objects.filter(collection=collection).order_by("index").values_list("n_fired", flat=True))
-    chosen = latents(collection, matched([features[number].n_fired for number in numbers], counts))
+    firing = Activity.objects.filter(collection=collection, n_fired__gt=0).order_by("index")
+    indexes = [each.index for each in firing]
+    paired = Activity.objects.filter(collection=of, index__in=[features[number].index for number in numbers])
+    by_index = {each.index: each for each in paired}
+    like = matched(*_figures([by_index[features[number].index] for number in numbers], list(firing)))
+    chosen = latents(collection, [indexes[each] for each in like])
     return [
         Made(
             SubjectKind.UNTRAINED,
@@ -106,6 +116,21 @@ def untrained_controls(other: Sae | None, features: Sequence[Latent], numbers: S
         )
         for latent, number in zip(chosen, numbers, strict=True)
     ]
+
+
+def _figures(wanted: Sequence[Activity], others: Sequence[Activity]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """In units of how far the wanted differ among themselves."""
+    figures = [
+        np.array([
+            (np.log(each.n_fired), np.log(each.n_fired / each.n_contexts), each.mean / each.maximum,
+             each.deviation / each.maximum)
+            for each in some
+        ])
+        for some in (wanted, others)
+    ]  # fmt: skip
+    spread = figures[0].std(axis=0)
+    scale = WEIGHTS / np.where(spread > 0, spread, 1)
+    return figures[0] * scale, figures[1] * scale
 
 
 def shuffled_controls(features: Sequence[Latent], made: Sequence[Made], numbers: Sequence[int], random: Random

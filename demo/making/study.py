@@ -1,0 +1,23 @@
+"""The finished study that the demo ships, taken along from a running demo where it was scored and closed:
+`EXPLORER_DATA=FOLDER python -m demo.making.study STUDY`, by the number in its address."""
+
+import json
+import sys
+from pathlib import Path
+
+import django
+
+TO = Path(__file__).resolve().parent.parent / "study.json"
+
+
+def main() -> None:
+    django.setup()
+    from explorer.models import Study
+    from explorer.queries.whole_studies import whole
+
+    study = Study.objects.select_related("sae", "rubric").get(pk=int(sys.argv[1]))
+    TO.write_text(json.dumps(whole(study), ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
