@@ -7,15 +7,14 @@ from uuid import UUID
 from explorer.actions import slots
 from explorer.models import Annotator, Item, Score
 from explorer.models.studies import Origin
-from explorer.queries.scoring import standing
+from explorer.queries.scoring import draft, standing
 from explorer.studies import rubrics
 from explorer.studies.rubrics import Stage, criteria_of
 
 
 def keep(item: Item, annotator: Annotator, given: Mapping[str, Any]) -> bool:
     """A draft; whether they have a seat for it."""
-    before = standing(item, annotator).given
-    kept = {name: value for name, value in before.items() if name in ("revealed", "fixed")}
+    kept = {name: value for name, value in draft(item, annotator).items() if name in ("revealed", "fixed")}
     return slots.save(item, annotator, {**given, **kept})
 
 

@@ -70,6 +70,10 @@ class DraftForm(PointsForm):
     form = forms.UUIDField(required=False)
     hypothesis = forms.CharField(max_length=LONGEST_HYPOTHESIS, required=False)
 
+    @property
+    def given(self) -> dict[str, Any]:
+        return super().given | {"hypothesis": self.cleaned_data.get("hypothesis", "")}
+
 
 class SkipForm(forms.Form):
     reason = forms.CharField(

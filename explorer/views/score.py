@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 from uuid import uuid4
 
 from django.contrib import messages
@@ -12,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import scoring
 from explorer.access import allow
-from explorer.actions import slots
+from explorer.actions import slots, staged
 from explorer.actions.annotators import annotator_of
 from explorer.forms.scoring import REASONS, DraftForm, PointsForm, SayForm, SkipForm
 from explorer.gates import item_to_score, signed_in, study_to_score
@@ -22,7 +21,7 @@ from explorer.models.studies import StudyState, SubjectKind
 from explorer.queries import scoring as queries
 from explorer.queries.scoring import Standing
 from explorer.studies import rubrics
-from explorer.studies.rubrics import Stage, WrongPoints, criteria_of
+from explorer.studies.rubrics import WrongPoints, criteria_of
 
 OfItem = Callable[[HttpRequest, int, str], HttpResponse]
 
@@ -103,10 +102,9 @@ def score_save(request: HttpRequest, study_id: int, key: str) -> JsonResponse:
     form = DraftForm(request.POST, criteria)
     if not form.is_valid():
         return JsonResponse({"wrong": form.errors}, status=422)
-    draft = _draft(item, me, form)
-    seated = slots.save(item, me, draft) or item.subject.kind == SubjectKind.PRACTICE
+    seated = staged.keep(item, me, form.given) or item.subject.kind == SubjectKind.PRACTICE
     try:
-        total = rubrics.total(rubrics.judged(criteria, form.points | (draft.get("fixed") or {})))
+        total = rubrics.total(rubrics.judged(criteria, form.points | (queries.draft(item, me).get("fixed") or {})))
     except WrongPoints:
         total = None
     return JsonResponse({"seated": seated, "total": total})
@@ -117,18 +115,16 @@ def score_save(request: HttpRequest, study_id: int, key: str) -> JsonResponse:
 def score_reveal(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
     """What it raises, once all is judged that is judged without."""
     item, me = _item(request, study_id, key)
-    criteria = criteria_of(item.subject.study.rubric.criteria)
-    form = DraftForm(request.POST, criteria)
+    form = DraftForm(request.POST, criteria_of(item.subject.study.rubric.criteria))
     if not form.is_valid():
         return _shown(request, item, me, wrong=_said(form), status=422)
-    before = [each for each in criteria if each.stage == Stage.EXAMPLES]
-    given = {each.key: form.points[each.key] for each in before if each.key in form.points}
+    staged.keep(item, me, form.given)
     try:
-        rubrics.judged(before, given)
+        staged.reveal(item, me, form.points)
     except WrongPoints as why:
-        slots.save(item, me, form.given)
         return _shown(request, item, me, wrong=why.wrong, status=422)
-    slots.save(item, me, form.given | {"revealed": True, "fixed": given})
+    except slots.NotPossible as why:
+        messages.error(request, str(why))
     return redirect("score_item", study_id, key)
 
 
@@ -145,25 +141,24 @@ def score_submit(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
             slots.save(item, me, form.given)
             return _shown(request, item, me, saying=saying, status=422)
         slots.say(item, me, saying.text)
-    fixed = queries.draft(item, me).get("fixed") or {}
+    given = form.given
     try:
-        given = slots.submit(
-            item, me, form.points | fixed, form.cleaned_data["form"],
-            note=form.cleaned_data["note"], flagged=form.cleaned_data["flagged"],
-        )  # fmt: skip
+        score = staged.give(
+            item, me, form.points, form.cleaned_data["form"], note=given["note"], flagged=given["flagged"]
+        )
     except WrongPoints as why:
-        slots.save(item, me, form.given)
+        staged.keep(item, me, given)
         return _shown(request, item, me, wrong=why.wrong, status=422)
     except slots.NotPossible as why:
         messages.error(request, str(why))
         return redirect("score_item", study_id, key)
-    return _after(request, item, me, given)
+    return _after(request, item, me, score)
 
 
 @allow(Role.ANNOTATOR)
 @require_safe
 def score_answer(request: HttpRequest, study_id: int, key: str) -> HttpResponse:
-    """Of an item of practice, what others gave it and why."""
+    """Of an item of practice, what we would give it and why."""
     item, me = _item(request, study_id, key)
     given = queries.standing(item, me).scored
     if item.subject.kind != SubjectKind.PRACTICE or given is None:
@@ -231,13 +226,6 @@ def _next(study: Study, me: Annotator) -> HttpResponseRedirect:
     except slots.NotPossible:
         item = None
     return redirect("score_item", study.pk, item.key) if item else redirect("score_study", study.pk)
-
-
-def _draft(item: Item, me: Annotator, form: DraftForm) -> dict[str, Any]:
-    """What was judged before the rest was shown stays as it was then."""
-    before = queries.draft(item, me)
-    kept = {name: before[name] for name in ("revealed", "fixed") if name in before}
-    return form.given | kept | {"hypothesis": form.cleaned_data["hypothesis"]}
 
 
 def _said(form: PointsForm) -> dict[str, str]:

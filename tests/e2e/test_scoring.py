@@ -1,8 +1,9 @@
 """Three people score a study, by keys alone, to its results."""
 
-import re
 from datetime import timedelta
 
+import krippendorff
+import numpy as np
 import pytest
 from django.conf import settings
 from django.db.models.functions import Now
@@ -10,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from explorer.actions import studies
 from explorer.models import Annotator, Draft, Item, Score, Slot, Study
+from explorer.models.access import Role
 from explorer.models.studies import SubjectKind
 from tests.conftest import cookie_of
 from tests.e2e.axe import serious
@@ -69,11 +71,9 @@ class Scorer:
 
     def judge(self, *digits: int) -> None:
         """Those that are asked, one after the other; then on."""
-        before = self.page.url
         for digit in digits:
             self.press(str(digit))
         self.press("Enter")
-        del before
 
     def give(self, confidence: int, activations: int, specificity: int, logits: int, gap: int | None) -> None:
         """All of an item that is new to one."""
@@ -144,6 +144,34 @@ def test_three_people_score_twelve_items_by_keys_alone(
     assert not Slot.objects.filter(filled_at=None).exists()
     assert set(Slot.objects.filter(item=left).values_list("annotator__name", flat=True)) == {"ann", "ben"}
     assert Draft.objects.get(annotator=cleo).item == left
-    assert re.fullmatch(
-        r"(14|7|9|10|11|12|8|5|6|0|,)+", ",".join(map(str, Score.objects.values_list("total", flat=True)))
-    )
+    results(signed_in(browser.new_context(), web, person("rita", Role.RESEARCHER)), web, study)
+
+
+def results(page: Page, web: Web, study: Study) -> None:
+    """Closed, the study tells a researcher what anybody computes from its scores."""
+    studies.close(study)
+    page.goto(f"{web.address}/studies/{study.pk}/results/")
+    assert serious(page) == []
+    scores = Score.objects.filter(current=True).select_related("item__subject", "annotator")
+    items, names = sorted({each.item_id for each in scores}), ["ann", "ben"]
+    given = {(each.annotator.name, each.item_id): each for each in scores}
+    totals = np.array([[given[name, item].total for item in items] for name in names], float)
+    shown = page.get_by_role("region", name="Over all items")
+
+    def figure(of: str, measure: str) -> float:
+        row = shown.locator("tr", has=page.get_by_role("cell", name=of, exact=True)).filter(has_text=measure)
+        return float(row.locator("td.number").first.inner_text().replace("−", "-"))
+
+    alpha = krippendorff.alpha(reliability_data=totals, level_of_measurement="interval")
+    assert figure("total", "alpha (interval)") == pytest.approx(alpha, rel=5e-3)
+    above = totals > 8
+    assert figure("above the line", "percent agreement") == pytest.approx((above[0] == above[1]).mean(), rel=5e-3)
+    for kind in (SubjectKind.FEATURE, SubjectKind.NEURON):
+        of_kind = [item for item in items if given["ann", item].item.subject.kind == kind]
+        means = np.array([np.mean([given[name, item].total for name in names]) for item in of_kind])
+        row = (
+            page.get_by_role("region", name="Features beside controls").locator("tbody tr").filter(has_text=kind.label)
+        )
+        median, share = (row.first.locator("td").nth(column).inner_text().split()[0] for column in (4, 5))
+        assert float(median) == pytest.approx(np.median(means), rel=5e-3)
+        assert float(share.rstrip("%\u202f ")) == pytest.approx(100 * (means > 8).mean(), abs=1)
