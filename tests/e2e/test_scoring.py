@@ -170,7 +170,9 @@ def results(page: Page, web: Web, study: Study) -> None:
         of_kind = [item for item in items if given["ann", item].item.subject.kind == kind]
         means = np.array([np.mean([given[name, item].total for name in names]) for item in of_kind])
         row = (
-            page.get_by_role("region", name="Features beside controls").locator("tbody tr").filter(has_text=kind.label)
+            page.get_by_role("region", name="Features beside controls")
+            .locator("tbody tr")
+            .filter(has_text=str(kind.value))
         )
         median, share = (row.first.locator("td").nth(column).inner_text().split()[0] for column in (4, 5))
         assert float(median) == pytest.approx(np.median(means), rel=5e-3)
