@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from explorer.densities import DENSE
-from explorer.map_points import labelled, parts
+from explorer.map_points import BANDS, labelled, parts, scored
 from explorer.models import FeatureMap
 from explorer.numbers import significant
 
@@ -39,7 +39,8 @@ class Legend:
 def colourings(found: FeatureMap) -> list[str]:
     """By what its points can be coloured."""
     grains = [f"cluster-{grain}" for grain in range(len(found.clusters))]
-    return [*found.legends_shown, *grains, "labelled", *(["sae"] if len(parts(found)) > 1 else [])]
+    by_score = ["score"] if len(scored(found)[0]) else []
+    return [*found.legends_shown, *grains, *by_score, "labelled", *(["sae"] if len(parts(found)) > 1 else [])]
 
 
 def legends(found: FeatureMap) -> list[Legend]:
@@ -48,8 +49,9 @@ def legends(found: FeatureMap) -> list[Legend]:
     clusters = [Legend(f"cluster-{grain}", _clusters(found, grain), False) for grain in range(len(found.clusters))]
     n = len(labelled(found))
     by_label = Legend("labelled", [Bar("labelled", n), Bar("no label", found.n_points - n)], False)
+    by_score = Legend("score", _scores(found), True)
     by_sae = Legend("sae", [Bar(part.sae.name, part.n_points, f"part={part.number}") for part in parts(found)], False)
-    return [*ramps, *clusters, by_label, by_sae]
+    return [*ramps, *clusters, by_score, by_label, by_sae]
 
 
 def silent(found: FeatureMap) -> list[Silent]:
@@ -65,6 +67,15 @@ def _bar(name: str, place: int, bar: dict[str, float | None]) -> Bar:
     low, high, n = bar["low"], bar["high"], bar["n"]
     dense = " (dense)" if name == "density" and low == DENSE else ""
     return Bar(_between(low, high) + dense, int(n or 0), f"bar={name}-{place}")
+
+
+def _scores(found: FeatureMap) -> list[Bar]:
+    """Means of what annotators gave, as shares of all points that there are: rubrics have different totals."""
+    numbers, bands = scored(found)
+    of_band = [int((bands == band).sum()) for band in range(BANDS)]
+    step = 100 // BANDS
+    said = [f"{band * step} to {(band + 1) * step} % of all points" for band in range(BANDS)]
+    return [*map(Bar, said, of_band), Bar("not scored", found.n_points - len(numbers))]
 
 
 def _clusters(found: FeatureMap, grain: int) -> list[Bar]:

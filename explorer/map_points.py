@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKENS = 10  # of a selection, that most of it raises
 LABELS = 12
+BANDS = 5  # of scores
 FIELDS = ("sae", "index", "label", "x", "y", "density", "maximum", "mean")  # of a point as a row of data
 
 
@@ -128,6 +129,20 @@ def numbers_of(found: FeatureMap, of_part: int, indexes: Sequence[int]) -> "Arra
     np = numpy()
     numbers: Array = opened(found.points_id)[f"place_{of_part}"][np.asarray(indexes, np.int64)]
     return numbers[numbers >= 0]
+
+
+def scored(found: FeatureMap) -> "tuple[Array, Array]":
+    """The points whose features have scores that are shown, rising, and in which band each is, the lowest 0."""
+    np = numpy()
+    by_sae = maps.scored(tuple(part.sae_id for part in parts(found)), maps.version(found.pk))
+    rows: list[tuple[int, int]] = []
+    for part in parts(found):
+        for index, share in by_sae[part.sae_id]:
+            number = number_of(found, part.number, index)
+            if number is not None:
+                rows.append((number, min(int(share * BANDS), BANDS - 1)))
+    numbers, bands = np.array(sorted(rows), np.int64).reshape(-1, 2).T
+    return numbers, bands
 
 
 def labelled(found: FeatureMap) -> "Array":

@@ -115,6 +115,7 @@ urlpatterns = [
     path("maps/<row:map_id>/features/<row:part>/<row:index>/panel/", map_features.map_panel, name="map_panel"),
     path("maps/<row:map_id>/features/<row:part>/<row:index>/place/", map_features.map_place, name="map_place"),
     path("maps/<row:map_id>/labelled/", map_features.map_marks, name="map_marks"),
+    path("maps/<row:map_id>/scored/", map_features.map_scores, name="map_scores"),
     path("maps/<row:map_id>/clusters/", map_features.map_clusters, name="map_clusters"),
     path("maps/<row:map_id>/search/", map_features.map_search_found, name="map_search"),
     path("maps/<row:map_id>/selection/", map_selection.map_selection, name="map_selection"),

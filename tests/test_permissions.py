@@ -110,6 +110,8 @@ map_place               GET     in     200    200    200    200    200
 map_place               POST    in     405    405    405    405    405
 map_marks               GET     in     200    200    200    200    200
 map_marks               POST    in     405    405    405    405    405
+map_scores              GET     in     200    200    200    200    200
+map_scores              POST    in     405    405    405    405    405
 map_clusters            GET     in     200    200    200    200    200
 map_clusters            POST    in     405    405    405    405    405
 map_search              GET     in     200    200    200    200    200

@@ -17,6 +17,7 @@ COLOURS = {
     "cluster-0": "coarse clusters",
     "cluster-1": "clusters",
     "cluster-2": "fine clusters",
+    "score": "score",
     "labelled": "labelled or not",
     "sae": "SAE",
 }

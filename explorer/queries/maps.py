@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
 
-from explorer.models import Collection, FeatureMap, Label, MapPart, Sae
+from explorer.models import Collection, FeatureMap, FeatureScore, Label, MapPart, Sae
 from explorer.queries.search import Key
+from explorer.studies.rubrics import criteria_of, most
 
 KEPT = 32  # maps
 
@@ -67,6 +68,16 @@ def labelled(saes: tuple[int, ...], editions: tuple[int, ...]) -> dict[int, list
     found: dict[int, list[int]] = {sae: [] for sae in saes}
     for sae, index in _labels(saes).values_list("sae_id", "index"):
         found[sae].append(index)
+    return found
+
+
+@lru_cache(KEPT)
+def scored(saes: tuple[int, ...], editions: tuple[int, ...]) -> dict[int, list[tuple[int, float]]]:
+    """By SAE, the indexes of features whose scores are shown, and the mean of these as a share of all points."""
+    found: dict[int, list[tuple[int, float]]] = {sae: [] for sae in saes}
+    q = FeatureScore.objects.filter(sae__in=saes).select_related("study__rubric").order_by("index")
+    for each in q:
+        found[each.sae_id].append((each.index, each.mean / most(criteria_of(each.study.rubric.criteria))))
     return found
 
 

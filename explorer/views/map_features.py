@@ -12,7 +12,7 @@ from explorer.access import READERS, allow
 from explorer.etags import revalidated
 from explorer.forms.maps import FindForm
 from explorer.gates import map_to_see
-from explorer.map_points import labelled, number_of, parts, point
+from explorer.map_points import labelled, number_of, parts, point, scored
 from explorer.mapped import opened
 from explorer.models import FeatureMap
 from explorer.queries import maps
@@ -51,6 +51,20 @@ def map_marks(request: HttpRequest, map_id: int) -> HttpResponse:
     for part, index in zip(file["part"][numbers].tolist(), file["index"][numbers].tolist(), strict=True):
         pairs.extend((part, index))
     return HttpResponse(pairs.tobytes(), content_type="application/octet-stream")
+
+
+@allow(READERS)
+@require_safe
+@revalidated(_version)
+def map_scores(request: HttpRequest, map_id: int) -> HttpResponse:
+    """The features that have scores: a part's number, an index and a band each, uint32, little-endian."""
+    found = map_to_see(map_id)
+    file, (numbers, bands) = opened(found.points_id), scored(found)
+    triples = array("I")
+    columns = (file["part"][numbers].tolist(), file["index"][numbers].tolist(), bands.tolist())
+    for triple in zip(*columns, strict=True):
+        triples.extend(triple)
+    return HttpResponse(triples.tobytes(), content_type="application/octet-stream")
 
 
 @allow(READERS)

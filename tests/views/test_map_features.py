@@ -10,11 +10,12 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from explorer import map_search
-from explorer.actions import labels
-from explorer.models import Activity
+from explorer.actions import editions, labels
+from explorer.models import Activity, FeatureScore
 from explorer.numbers import significant
 from tests.explored import SILENT, Explored
 from tests.laid_out import CLUSTERS, NEAR, OnMap, made
+from tests.studied import study_of
 from tests.work.collected import sae_row
 
 pytestmark = pytest.mark.django_db
@@ -145,8 +146,8 @@ def test_what_is_not_on_the_map_is_not_found(looking: Client, on_map: OnMap, pla
 
 def test_a_map_that_is_none_has_no_features(looking: Client, on_map: OnMap) -> None:
     gone = f"/maps/{on_map.map.pk + 1}/"
-    for rest in ("features/0/0/card/", "features/0/0/panel/", "features/0/0/place/", "labelled/", "clusters/",
-                 "search/?q=a", "selection/", "selection.csv"):  # fmt: skip
+    for rest in ("features/0/0/card/", "features/0/0/panel/", "features/0/0/place/", "labelled/", "scored/",
+                 "clusters/", "search/?q=a", "selection/", "selection.csv"):  # fmt: skip
         assert looking.get(f"{gone}{rest}").status_code == 404
 
 
@@ -172,6 +173,27 @@ def test_labelled_features_are_marked(looking: Client, joint: OnMap, admin: User
         labels.give(sae, index, "a label", by=admin)
     labels.give(bigger, 9, "", by=admin)  # it was taken back
     assert marks(looking, joint) == {(0, 5), (1, 5), (1, 8)}
+
+
+def test_scored_features_are_told_with_their_bands(looking: Client, joint: OnMap) -> None:
+    """Of 14 points 14 are in the highest fifth, 7 in the middle one, 0 in the lowest; what is not on the map is not."""
+    smaller, bigger = joint.rows
+    study = study_of(bigger, [])
+    for sae, index, mean in ((bigger, 8, 14.0), (bigger, 2, 7.0), (smaller, 5, 0.0), (bigger, SILENT, 9.0)):
+        FeatureScore.objects.create(sae=sae, index=index, study=study, mean=mean, n=3, above=0)
+        editions.of(sae.pk)
+    answer = looking.get(f"{joint.page}scored/")
+    numbers = struct.unpack(f"<{len(answer.content) // 4}I", answer.content)
+    assert set(zip(*(numbers[place::3] for place in range(3)), strict=True)) == {(1, 8, 4), (1, 2, 2), (0, 5, 0)}
+    page = looking.get(f"/saes/{bigger.slug}/map/").content.decode()
+    legend = re.search(r'<ul data-legend="score" data-ramp="6".*?</ul>', page, re.DOTALL)
+    assert legend
+    counts = re.findall(r'([\w %]+) <span class="quiet">([\d,]+)</span>', legend[0])
+    assert counts == [
+        ("0 to 20 % of all points", "1"), ("20 to 40 % of all points", "0"), ("40 to 60 % of all points", "1"),
+        ("60 to 80 % of all points", "0"), ("80 to 100 % of all points", "1"), ("not scored", "44"),
+    ]  # fmt: skip
+    assert '<option value="score">' in page
 
 
 def names(client: Client, on: OnMap) -> list[list[str]]:

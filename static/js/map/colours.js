@@ -34,6 +34,10 @@ export function colouring(name, { bars, marks }) {
     const of = ({ clusters }, i) => (clusters[grain][i] ? (clusters[grain][i] - 1) % KINDS : -1);
     return { groups: KINDS, of, colours: ({ kinds }) => kinds };
   }
+  if (name === "score") {
+    const of = ({ part, index }, i) => marks.get(part[i] * 2 ** 32 + index[i]) ?? -1;
+    return { groups: bars - 1, of, colours: ({ ramp }) => Array.from({ length: bars - 1 }, (_, bar) => ramp[onRamp(bar, bars - 1)]) };
+  }
   if (name === "labelled") {
     const of = ({ part, index }, i) => (marks.has(part[i] * 2 ** 32 + index[i]) ? 0 : -1);
     return { groups: 1, of, colours: ({ kinds }) => [kinds[0]] };
@@ -46,10 +50,11 @@ export function colouring(name, { bars, marks }) {
 // Each swatch of a legend in the colour that it stands for.
 export function swatch(legend, { ramp, kinds, none }) {
   const swatches = legend.querySelectorAll("[data-swatch]");
-  const bars = Number(legend.dataset.ramp);
+  const name = legend.dataset.legend;
+  const bars = Number(legend.dataset.ramp) - (name === "score");
+  const last = name === "score" ? String(bars) : name.startsWith("cluster-") || name === "labelled" ? "1" : "";
   for (const each of swatches) {
     const place = each.dataset.swatch;
-    const last = legend.dataset.legend.startsWith("cluster-") || legend.dataset.legend === "labelled" ? "1" : "";
     if (place === "none" || place === last) each.style.background = none;
     else each.style.background = bars ? ramp[onRamp(Number(place), bars)] : kinds[Number(place) % KINDS];
   }

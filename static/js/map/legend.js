@@ -7,7 +7,7 @@ export class Legend {
     this.select = section.querySelector("[data-colour]");
     this.legends = [...section.querySelectorAll("[data-legend]")];
     this.buttons = [...section.querySelectorAll(".legend [data-area]")];
-    this.address = `${section.dataset.address}labelled/`;
+    this.address = section.dataset.address;
     this.usual = this.select.options[0].value;
     if ([...this.select.options].some(({ value }) => value === chosen)) this.select.value = chosen;
     this.palette = palette();
@@ -34,18 +34,30 @@ export class Legend {
     for (const legend of this.legends) legend.hidden = legend.dataset.legend !== name;
     const shown = this.legends.find((legend) => !legend.hidden);
     if (shown) swatch(shown, this.palette);
-    const marks = name === "labelled" ? await this.marks() : new Set();
+    const marks = name === "labelled" ? await this.labelled() : name === "score" ? await this.scored() : null;
     return colouring(name, { bars: Number(shown?.dataset.ramp ?? 0), marks });
   }
 
   // The features that have a label.
-  async marks() {
-    const answer = await fetch(this.address);
-    if (!answer.ok) throw new Error(`which have a label: the server answered ${answer.status}`);
-    const pairs = new Uint32Array(await answer.arrayBuffer());
+  async labelled() {
+    const pairs = await this.said("labelled/");
     const found = new Set();
     for (let i = 0; i < pairs.length; i += 2) found.add(pairs[i] * 2 ** 32 + pairs[i + 1]);
     return found;
+  }
+
+  // Those that have a score, and in which band it is.
+  async scored() {
+    const triples = await this.said("scored/");
+    const found = new Map();
+    for (let i = 0; i < triples.length; i += 3) found.set(triples[i] * 2 ** 32 + triples[i + 1], triples[i + 2]);
+    return found;
+  }
+
+  async said(what) {
+    const answer = await fetch(this.address + what);
+    if (!answer.ok) throw new Error(`${what} the server answered ${answer.status}`);
+    return new Uint32Array(await answer.arrayBuffer());
   }
 
   press(area) {
