@@ -32,7 +32,7 @@ def fill(features: int) -> dict[str, str | int]:
         collection = load_rows.collection(features, FIRINGS, corpus, synthetic.evidence(folder, features, FIRINGS))
         sae = collection.sae
         _directions(sae, folder)
-    _vocabulary(sae)
+    vocabulary_of(sae)
     _labels(sae)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
@@ -68,7 +68,7 @@ def _write(path: Path, name: str, rows: int, about: dict[str, list[str]]) -> Non
     drawn.unlink()
 
 
-def _vocabulary(sae: Sae) -> None:
+def vocabulary_of(sae: Sae) -> None:
     """Words of GPT-2's length, most with a blank before them."""
     dice = random.Random(2)
     letters = "etaoinshrdlucmfwypvbgkjqxz"

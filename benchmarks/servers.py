@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from explorer.supervisor.postgres import Cluster
 ROOT = Path(__file__).resolve().parent.parent
 START_PATIENCE = 60.0  # seconds
 STOP_PATIENCE = 10.0
+LOOK = 0.1  # seconds between looks whether `up` is there
 
 
 @contextmanager
@@ -55,6 +57,50 @@ def environment(places: Places, settings: str) -> dict[str, str]:
     apart = {"DATABASE_URL", "CELERY_BROKER_URL", "PORT", "WEB_CONCURRENCY"}
     kept = {name: os.environ[name] for name in os.environ if name not in apart and not name.startswith("EXPLORER_")}
     return kept | {"EXPLORER_DATA": str(places.data), "DJANGO_SETTINGS_MODULE": settings}
+
+
+@contextmanager
+def up() -> Iterator[tuple[int, dict[str, str]]]:
+    """All that `manage.py up` starts, on a data folder of its own: its port, and what a command of ours needs to reach
+    it."""
+    with data_folder() as places:
+        with ports.listen("127.0.0.1", 0) as free:
+            port = free.getsockname()[1]
+        variables = environment(places, "explorer.settings") | {"PORT": str(port)}
+        log = places.log / "up.log"
+        with log.open("wb") as output:
+            started = subprocess.Popen(
+                manage("up"),
+                cwd=ROOT,
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=dying_with_parent(signal.SIGTERM),
+            )
+        try:
+            _wait_for(started, port)
+            yield port, variables
+        except wrk.NotMeasured as why:
+            raise wrk.NotMeasured(f"{why}\nThe server's log ends with:\n{log.read_text()[-2000:]}") from why
+        finally:
+            started.send_signal(signal.SIGINT)
+            started.wait(30)
+
+
+def manage(*words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "manage.py"), *words]
+
+
+def _wait_for(started: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline and started.poll() is None:
+        try:
+            wrk.ask(port, "/healthz", {})
+        except OSError:
+            time.sleep(LOOK)
+        else:
+            return
+    raise wrk.NotMeasured("the server does not answer")
 
 
 @contextmanager

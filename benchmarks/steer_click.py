@@ -9,21 +9,18 @@ import argparse
 import json
 import os
 import re
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks import machine, wrk
-from benchmarks.servers import ROOT, START_PATIENCE, data_folder, environment
-from explorer.supervisor import ports
+from benchmarks import machine, servers, wrk
+from benchmarks.servers import ROOT
 from sae_core import load_lm
 from tests.tools import ARGUMENTS, find_chromium
 
@@ -31,7 +28,6 @@ LM, SAE, FEATURE = ROOT / "demo/lms/deep", ROOT / "demo/saes/deep-batchtopk-2048
 CORPUS = ROOT / "demo/corpus"
 CONTEXTS = 512
 PROMPT = "def double(x):\n    "
-LOOK = 0.1  # seconds: it is started before anything is measured, and says that it is there to whoever asks alone
 BAR = 150.0  # milliseconds over the bare lm
 TIMED = """
 addEventListener("click", () => sessionStorage.setItem("clicked", performance.timeOrigin + performance.now()), true);
@@ -83,42 +79,15 @@ def _bare(rounds: int) -> list[float]:
 @contextmanager
 def _demo() -> Iterator[tuple[str, str]]:
     """The address of a feature's page on a server of its own, and that of a sign-in."""
-    with data_folder() as places:
-        with ports.listen("127.0.0.1", 0) as free:
-            port = free.getsockname()[1]
-        variables = environment(places, "explorer.settings") | {"PORT": str(port)}
-        log = places.log / "up.log"
-        with log.open("wb") as output:
-            up = subprocess.Popen(_manage("up"), cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            _wait(up, port, log)
-            yield f"http://127.0.0.1:{port}{_added(variables)}features/{FEATURE}/", _sign_in(variables)
-        finally:
-            up.send_signal(signal.SIGINT)
-            up.wait(30)
-
-
-def _manage(*words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "manage.py"), *words]
-
-
-def _wait(up: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_PATIENCE
-    while time.monotonic() < deadline and up.poll() is None:
-        try:
-            wrk.ask(port, "/healthz", {})
-        except OSError:
-            time.sleep(LOOK)
-        else:
-            return
-    raise wrk.NotMeasured(f"the server does not answer; its log ends with:\n{log.read_text()[-2000:]}")
+    with servers.up() as (port, variables):
+        yield f"http://127.0.0.1:{port}{_added(variables)}features/{FEATURE}/", _sign_in(variables)
 
 
 def _added(variables: dict[str, str]) -> str:
     """The SAE's page."""
     words = ("--lm", LM, "--sae", SAE, "--tokens", CORPUS, "--contexts", CONTEXTS, "--as-it-is")
     said = subprocess.run(
-        _manage("explore", *map(str, words)), cwd=ROOT, env=variables, check=True, capture_output=True, text=True
+        servers.manage("explore", *map(str, words)), cwd=ROOT, env=variables, check=True, capture_output=True, text=True
     ).stdout
     found = re.search(r"/saes/[^/\s]+/", said)
     if not found:
@@ -128,7 +97,7 @@ def _added(variables: dict[str, str]) -> str:
 
 def _sign_in(variables: dict[str, str]) -> str:
     said = subprocess.run(
-        _manage("sign_in_link", "admin"), cwd=ROOT, env=variables, check=True, capture_output=True, text=True
+        servers.manage("sign_in_link", "admin"), cwd=ROOT, env=variables, check=True, capture_output=True, text=True
     ).stdout
     found = re.search(r"http\S+", said)
     if not found:

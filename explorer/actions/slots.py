@@ -17,15 +17,31 @@ from django.db.models.functions import Extract, Now
 
 from explorer.actions import feature_scores
 from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
-from explorer.models.studies import Origin, StudyState, SubjectKind
+from explorer.models.studies import Origin, StudyState
 from explorer.plain import one_line, plain
 from explorer.studies import rubrics
 from explorer.studies.rubrics import criteria_of
 
 LONGEST_HYPOTHESIS, LONGEST_NOTE, LONGEST_REASON = 2_000, 2_000, 500  # characters
 
-# One statement, so that however many ask at once each seat goes to one. First what one has a hypothesis of; then first
-# seats before second ones, everybody in an order of their own, so that they do not crowd at the same subjects.
+# What one is to score next, by plain statements: making a query of models takes longer than its answer. First practice.
+PRACTICE = """
+SELECT item.id FROM explorer_item item JOIN explorer_subject subject ON subject.id = item.subject_id
+WHERE subject.study_id = %(study)s AND subject.kind = 'practice' AND NOT EXISTS (
+    SELECT FROM explorer_score score
+    WHERE score.item_id = item.id AND score.annotator_id = %(me)s AND score.current
+)
+ORDER BY subject.number LIMIT 1
+"""
+# Then the seat that they have.
+HELD = """
+UPDATE explorer_slot SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s)
+WHERE study_id = %(study)s AND annotator_id = %(me)s AND filled_at IS NULL
+RETURNING item_id
+"""
+# Then another, in one statement, so that however many ask at once each seat goes to one: what one has a hypothesis of
+# before all else; first seats before second ones, everybody in an order of their own, so that they do not crowd at the
+# same subjects.
 CLAIM = """
 UPDATE explorer_slot
 SET annotator_id = %(me)s, claimed_at = statement_timestamp(),
@@ -78,11 +94,12 @@ def claim(study: Study, annotator: Annotator) -> Item | None:
     """What somebody is to score next, None where nothing is left for them: practice, then the seat that they have, then
     another."""
     with _alone(annotator):
-        item = _to_practise(study, annotator) or _held(study, annotator) or _claimed(study, annotator)
+        rows = (_row(statement, annotator, study=study.pk) for statement in (PRACTICE, HELD, CLAIM))
+        found = next((row[0] for row in rows if row), None)
         # Last, as it takes no lock: whoever closes it meanwhile has taken this seat too, or is seen here.
         if not Study.objects.filter(pk=study.pk, state=StudyState.OPEN).exists():
             raise NotPossible("This study is closed.")
-    return item
+    return Item.objects.get(pk=found) if found else None
 
 
 def save(item: Item, annotator: Annotator, given: Mapping[str, Any]) -> bool:
@@ -131,7 +148,7 @@ def submit(
         seats = Slot.objects.filter(item=item, annotator=annotator)
         seat = seats.annotate(seconds=Extract(Now() - F("claimed_at"), "epoch")).first()
         seated = bool(seat and seat.filled_at) or (
-            study.state == StudyState.OPEN and bool(seat or _took(CLAIM_SEAT, annotator, item=item.pk, fills=True))
+            study.state == StudyState.OPEN and bool(seat or _row(CLAIM_SEAT, annotator, item=item.pk, fills=True))
         )
         Score.objects.filter(item=item, annotator=annotator, current=True).update(current=False)
         score = Score.objects.create(
@@ -229,20 +246,10 @@ def _seated(item: Item, annotator: Annotator) -> bool:
         return True
     if Slot.objects.filter(item=item, annotator=annotator).exists():  # it is filled
         return True
-    return bool(_took(CLAIM_SEAT, annotator, item=item.pk, fills=False))
+    return bool(_row(CLAIM_SEAT, annotator, item=item.pk, fills=False))
 
 
-def _held(study: Study, annotator: Annotator) -> Item | None:
-    held = Slot.objects.filter(study=study, annotator=annotator, filled_at=None).select_related("item").first()
-    return held.item if held and _renew(held.item_id, annotator) else None
-
-
-def _claimed(study: Study, annotator: Annotator) -> Item | None:
-    row = _took(CLAIM, annotator, study=study.pk)
-    return Item.objects.get(pk=row[0]) if row else None
-
-
-def _took(statement: str, annotator: Annotator, **more: Any) -> tuple[int] | None:
+def _row(statement: str, annotator: Annotator, **more: Any) -> tuple[int] | None:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"me": annotator.pk, "lease": settings.STUDY_LEASE.total_seconds()} | more)
         row: tuple[int] | None = cursor.fetchone()
@@ -252,12 +259,6 @@ def _took(statement: str, annotator: Annotator, **more: Any) -> tuple[int] | Non
 def _renew(item_id: int, annotator: Annotator) -> bool:
     seats = Slot.objects.filter(item=item_id, annotator=annotator, filled_at=None)
     return bool(seats.update(lease_until=Now() + settings.STUDY_LEASE))
-
-
-def _to_practise(study: Study, annotator: Annotator) -> Item | None:
-    practice = Item.objects.filter(subject__study=study, subject__kind=SubjectKind.PRACTICE)
-    done = Score.objects.filter(annotator=annotator, current=True).values("item")
-    return practice.exclude(pk__in=done).order_by("subject__number").first()
 
 
 def _give_up(seats: QuerySet[Slot]) -> None:

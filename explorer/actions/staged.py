@@ -44,10 +44,15 @@ def give(
 ) -> Score:
     """Raises WrongPoints. In a staged study nothing is given before what it raises was looked at, unless nothing could
     be said of it."""
+    kept = draft(item, annotator)
+    if item.subject.study.staged and not kept.get("revealed") and _is_to_look(item, annotator, form):
+        raise slots.NotPossible("What it raises is not looked at yet. Judge the examples, and have it shown first.")
+    fixed = kept.get("fixed") or {}
+    return slots.submit(item, annotator, {**points, **fixed}, form, note=note, flagged=flagged, origin=origin)
+
+
+def _is_to_look(item: Item, annotator: Annotator, form: UUID) -> bool:
     now = standing(item, annotator)
     named = now.hypothesis is not None and bool(now.hypothesis.text)
-    sent = Score.objects.filter(item=item, annotator=annotator, form=form).exists()
-    if item.subject.study.staged and named and not now.revealed and not sent:
-        raise slots.NotPossible("What it raises is not looked at yet. Judge the examples, and have it shown first.")
-    fixed = now.given.get("fixed") or {}
-    return slots.submit(item, annotator, {**points, **fixed}, form, note=note, flagged=flagged, origin=origin)
+    sent = Score.objects.filter(item=item, annotator=annotator, form=form)
+    return named and not now.revealed and not sent.exists()

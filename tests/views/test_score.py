@@ -371,13 +371,13 @@ def test_it_takes_as_many_queries_however_much_is_scored(
     address = begin(client, studied.study)
     judged(client, address)
     text(client, address)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         text(client, address)
     for item in studied.items:
         if item != item_at(address):
             slots.say(item, ann, "something")
             slots.submit(item, ann, SOME, uuid4())
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         text(client, address)
 
 
