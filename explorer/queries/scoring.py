@@ -8,7 +8,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from explorer.models import Annotator, Draft, Hypothesis, Item, Score, Skip, Slot, Study
-from explorer.models.studies import StudyState, SubjectKind
+from explorer.models.studies import Origin, StudyState, SubjectKind
 from explorer.studies.rubrics import criteria_of
 
 # A plain statement, asked for with all that is sent: made of models it takes five times as long to make as to answer.
@@ -100,7 +100,8 @@ def progress(of: Study, annotator: Annotator) -> Progress:
 
 
 def may_take_back(of: Study, annotator: Annotator) -> bool:
-    return Score.objects.filter(annotator=annotator, current=True, item__subject__study=of).exists()
+    mine = Score.objects.filter(annotator=annotator, current=True, item__subject__study=of)
+    return mine.exclude(origin=Origin.IMPORT).exists()
 
 
 def may_claim(of: Study, annotator: Annotator) -> bool:

@@ -72,7 +72,7 @@ def _made(attempt: Attempt, study: Study, collection: Collection) -> list[Made]:
     return [
         *made,
         *read_controls(attempt, study.sae, collection, features, paired, random),
-        *untrained_controls(other, features, matching, random, collection),
+        *untrained_controls(other, features, matching, random, collection.corpus),
         *shuffled_controls(features, made, paired.get(SubjectKind.SHUFFLED, []), random),
     ]
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.models import Activity, Collection, Sae
+from explorer.models import Activity, Collection, Corpus, Sae
 from explorer.models.studies import SubjectKind
 from explorer.queries import library
 from explorer.studies.evidence import Evidence
 from explorer.work.attempt import Attempt, Refused
 from explorer.work.opening import corpus_of, lm_of, scratch
 from explorer.work.studying.freezing import evidence, shuffled
-from explorer.work.studying.reading import Latent, collected, latents
+from explorer.work.studying.reading import Latent, collected, figures, latents
 from sae_core import Control, ControlKind, collect_evidence, control_sae, matched
 
-WEIGHTS = np.array([2, 2, 1, 1])  # of firings, those of a context, mean and deviation beside the maximum
+CANDIDATES = 6  # of which one becomes a control
+WEIGHTS = np.array([2, 2, 1, 1])  # of figures
 READ_TOKENS = 1 << 22  # at most, of a text that is longer
 KINDS = {SubjectKind.NEURON: ControlKind.NEURON, SubjectKind.DIRECTION: ControlKind.DIRECTION}
 
@@ -51,7 +52,8 @@ def read_controls(
     attempt: Attempt, sae: Sae, collection: Collection, features: Sequence[Latent],
     paired: dict[SubjectKind, list[int]], random: Random,
 ) -> list[Made]:  # fmt: skip
-    """Neurons and directions, found and collected by the pass that features are collected by."""
+    """Neurons and directions, found and collected by the pass that features are collected by. Of several for each
+    feature the one is taken that fires most like it."""
     wanted = [(kind, number) for kind in KINDS for number in paired.get(kind, ())]
     if not wanted:
         return []
@@ -60,9 +62,11 @@ def read_controls(
         read = int(collection.about["contexts"])
         stop = max(1, min(read, READ_TOKENS // collection.corpus.context_length))
         share, contexts, lengths = stop / read, opened.contexts[:stop], opened.lengths[:stop]
+        several = max(1, min(CANDIDATES, sae.d_in // len(wanted)))  # there are so many axes
         controls = [
             Control(KINDS[kind], max(1, round(features[number].n_fired * share)), features[number].floor)
             for kind, number in wanted
+            for _ in range(several)
         ]
         attempt.report(done=0, total=0, unit="contexts", message="Finding controls")
         made = control_sae(
@@ -74,37 +78,37 @@ def read_controls(
             lm, [made], contexts, [folder / "controls"], lengths=lengths, pieces=opened.pieces,
             on_batch=lambda done, total: attempt.report(done=done, total=total),
         )  # fmt: skip
-        axes = made.W_dec.abs().argmax(1).tolist()
-        return [
-            Made(
-                kind,
-                latent.n_fired / share,
-                evidence(collection.corpus, latent.seen, random),
-                pair=number,
-                about={"axis": axis, "sign": 1 if made.W_dec[latent.index, axis] > 0 else -1}
-                if kind == SubjectKind.NEURON
-                else {},
-            )
-            for (kind, number), latent, axis in zip(wanted, collected(folder / "controls"), axes, strict=True)
-        ]
+        there = collected(folder / "controls")
+        scale = _scale([features[number] for _, number in wanted])
+        found = []
+        for place, (kind, number) in enumerate(wanted):
+            candidates = there[place * several : (place + 1) * several]
+            apart = [_apart(each, features[number], scale) for each in candidates]
+            latent = candidates[apart.index(min(apart))]
+            row = made.W_dec[latent.index]
+            axis = int(row.abs().argmax())
+            about = {"axis": axis, "sign": 1 if row[axis] > 0 else -1} if kind == SubjectKind.NEURON else {}
+            shown = evidence(collection.corpus, latent.seen, random)
+            found.append(Made(kind, latent.n_fired / share, shown, pair=number, about=about))
+        return found
 
 
 def untrained_controls(other: Sae | None, features: Sequence[Latent], numbers: Sequence[int], random: Random,
-                       of: Collection) -> list[Made]:  # fmt: skip
+                       corpus: Corpus) -> list[Made]:  # fmt: skip
     """Latents of an SAE on a re-initialised lm, read over the same text, that fire as often as these, about as often in
     a context, and over a like range of strengths: by any of them a page would tell what it is."""
-    corpus = of.corpus
     if not numbers:
         return []
     collection = library.collections_of(other).filter(corpus=corpus).first() if other else None
     if other is None or collection is None:
         raise Refused("The SAE that controls are latents of has been removed, or was not read over this text.")
-    firing = Activity.objects.filter(collection=collection, n_fired__gt=0).order_by("index")
-    indexes = [each.index for each in firing]
-    paired = Activity.objects.filter(collection=of, index__in=[features[number].index for number in numbers])
-    by_index = {each.index: each for each in paired}
-    like = matched(*_figures([by_index[features[number].index] for number in numbers], list(firing)))
-    chosen = latents(collection, [indexes[each] for each in like])
+    firing = list(Activity.objects.filter(collection=collection, n_fired__gt=0).order_by("index"))
+    paired = [features[number] for number in numbers]
+    scale = _scale(paired)
+    wanted = np.array([each.figures for each in paired]) * scale
+    others = np.array([figures(each.n_fired, each.n_contexts, each.mean, each.deviation, each.maximum)
+                       for each in firing]).reshape(-1, len(scale)) * scale  # fmt: skip
+    chosen = latents(collection, [firing[each].index for each in matched(wanted, others)])
     return [
         Made(
             SubjectKind.UNTRAINED,
@@ -118,19 +122,15 @@ def untrained_controls(other: Sae | None, features: Sequence[Latent], numbers: S
     ]
 
 
-def _figures(wanted: Sequence[Activity], others: Sequence[Activity]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """In units of how far the wanted differ among themselves."""
-    figures = [
-        np.array([
-            (np.log(each.n_fired), np.log(each.n_fired / each.n_contexts), each.mean / each.maximum,
-             each.deviation / each.maximum)
-            for each in some
-        ])
-        for some in (wanted, others)
-    ]  # fmt: skip
-    spread = figures[0].std(axis=0)
-    scale = WEIGHTS / np.where(spread > 0, spread, 1)
-    return figures[0] * scale, figures[1] * scale
+def _scale(of: Sequence[Latent]) -> NDArray[np.float64]:
+    """By which figures are multiplied before they are compared: in units of how far these differ among themselves."""
+    spread = np.array([each.figures for each in of]).std(axis=0)
+    scale: NDArray[np.float64] = WEIGHTS / np.where(spread > 0, spread, 1)
+    return scale
+
+
+def _apart(one: Latent, other: Latent, scale: NDArray[np.float64]) -> float:
+    return float(np.square((np.array(one.figures) - np.array(other.figures)) * scale).sum())
 
 
 def shuffled_controls(features: Sequence[Latent], made: Sequence[Made], numbers: Sequence[int], random: Random

@@ -1,8 +1,11 @@
 """What is seen of latents: of those in the library by their rows, of controls in evidence that was just collected."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from explorer.models import Activity, Collection, Examples, Feature
 from explorer.packed import examples as examples_form
@@ -11,6 +14,14 @@ from explorer.work import packing
 from explorer.work.studying.freezing import Seen
 from sae_core import ArrayFile
 
+Figures = tuple[float, float, float, float]
+
+
+def figures(n_fired: int, n_contexts: int, mean: float, deviation: float, maximum: float) -> Figures:
+    """What a page would tell a latent by: how often it fires, and in a context; how strong that is beside its
+    strongest, on the whole, and how far it varies."""
+    return math.log(n_fired), math.log(n_fired / n_contexts), mean / maximum, deviation / maximum
+
 
 @dataclass(frozen=True, slots=True)
 class Latent:
@@ -18,7 +29,14 @@ class Latent:
 
     index: int
     n_fired: int
+    n_contexts: int
+    mean: float
+    deviation: float
     seen: Seen
+
+    @property
+    def figures(self) -> Figures:
+        return figures(self.n_fired, self.n_contexts, self.mean, self.deviation, self.seen.maximum)
 
     @property
     def floor(self) -> float:
@@ -41,7 +59,7 @@ def latents(collection: Collection, indexes: Sequence[int]) -> list[Latent]:
             feature_form.unpack(bytes(weights[index])).lens,
             maximum,
         )
-        found.append(Latent(index, active[index].n_fired, seen))
+        found.append(_of_row(active[index], seen))
     return found
 
 
@@ -49,13 +67,26 @@ def collected(evidence: Path) -> list[Latent]:
     """All of a file."""
     file = ArrayFile(evidence)
     n = int(file.about["latents"])
-    maxima, n_fired = file["max_act"].tolist(), file["n_fired"].tolist()
+    n_fired, maxima = np.asarray(file["n_fired"]), np.asarray(file["max_act"])
+    means = file["sum_act"] / n_fired
+    deviations = np.sqrt(np.maximum(file["sum_sq_act"] / n_fired - means**2, 0))
     rows = zip(packing.examples(file, 0, n), packing.features(file, 0, n), strict=True)
     return [
         Latent(
             index,
             int(n_fired[index]),
-            Seen(examples_form.unpack(packed, maxima[index]), feature_form.unpack(weights).lens, maxima[index]),
+            int(file["n_contexts"][index]),
+            float(means[index]),
+            float(deviations[index]),
+            Seen(
+                examples_form.unpack(packed, float(maxima[index])),
+                feature_form.unpack(weights).lens,
+                float(maxima[index]),
+            ),
         )
         for index, (packed, weights) in enumerate(rows)
     ]
+
+
+def _of_row(activity: Activity, seen: Seen) -> Latent:
+    return Latent(activity.index, activity.n_fired, activity.n_contexts, activity.mean, activity.deviation, seen)

@@ -1,0 +1,64 @@
+"""What a page shows but for the texts themselves must not tell a control from a feature: how many tokens are lit, how
+far their strengths spread, over what range. Of the demo's own lm and SAE, over some of its text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from explorer.models import Job, Sae, Subject
+from explorer.models.studies import SubjectKind
+from explorer.studies.evidence import Evidence
+from explorer.work.demo import BUNDLE
+from tests.work.running import found, work_off
+from tests.work.test_study import prepared
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+PAIRS, CONTEXTS = 60, 256
+CHANCE = 0.5
+SURE = 2.6  # standard errors of the area under the curve: what chance alone exceeds once in two hundred times
+
+
+def shown(subject: Subject) -> list[float]:
+    """Without the texts: how many tokens are lit in one, how far their strengths spread, over what range."""
+    evidence = Evidence.of(subject.evidence)
+    lit = [[value for _, value in example.acts] for interval in evidence.intervals for example in interval]
+    figures = [(len(acts), np.std(acts), np.ptp(acts)) for acts in lit if acts]
+    means: list[float] = np.mean(figures, axis=0).tolist()
+    return means
+
+
+def told_apart(features: Sequence[Subject], controls: Sequence[Subject]) -> float:
+    """The area under the curve of a classifier that is held against pairs it has not seen; 0.5 is chance."""
+    rows = np.array([shown(each) for each in (*features, *controls)])
+    kinds: NDArray[np.int64] = np.repeat([1, 0], len(features))
+    pairs = np.tile(np.arange(len(features)), 2)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression())
+    guesses = cross_val_predict(classifier, rows, kinds, groups=pairs, cv=GroupKFold(5), method="predict_proba")
+    return float(roc_auc_score(kinds, guesses[:, 1]))
+
+
+@pytest.fixture
+def sae(transactional_db: None) -> Sae:
+    places = {"lm": str(BUNDLE / "lms" / "one-layer"), "corpus": str(BUNDLE / "corpus")}
+    name = "one-layer-relu-2048"
+    added = found("explore", {**places, "sae": str(BUNDLE / "saes" / name), "name": name, "fit": "keep",
+                              "contexts": CONTEXTS})  # fmt: skip
+    work_off(Job.objects.get(pk=added["collect"]))
+    return Sae.objects.get(slug=added["sae"])
+
+
+@pytest.mark.parametrize("kind", [SubjectKind.NEURON, SubjectKind.DIRECTION])
+def test_controls_that_nobody_trained_are_told_no_better_than_by_chance(sae: Sae, kind: SubjectKind) -> None:
+    study = prepared(sae, sample={"how": "uniform", "n": PAIRS}, controls={kind: PAIRS}, intervals=[0, 1, 2, 3, 4])
+    controls = list(study.subjects.filter(kind=kind).select_related("pair").order_by("pk"))
+    features = [each.pair for each in controls if each.pair]
+    assert len(features) == len(controls) >= 0.8 * PAIRS
+    error = ((2 * len(controls) + 1) / (12 * len(controls) ** 2)) ** 0.5  # of the area, where nothing is to be told
+    assert told_apart(features, controls) <= CHANCE + SURE * error
