@@ -1,6 +1,7 @@
 """The bundle's SAEs, added as anybody's are: those of one lm and hookpoint together, the cheapest first. Once one can
 be looked at, its features have the bundle's labels."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +97,6 @@ def say(name: str, pk: int) -> None:
     for each in json.loads((BUNDLE / "steerings.json").read_text(encoding="utf-8")):
         if each["sae"] == name:
             steerings.show(each["key"], each["title"], each["asked"], each["result"])
-    study = json.loads((BUNDLE / "study.json").read_text(encoding="utf-8"))
+    study = json.loads(gzip.decompress((BUNDLE / "study.json.gz").read_bytes()))
     if study["sae"] == sae.fingerprint:
         whole_studies.bring(sae, study)

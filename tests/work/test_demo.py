@@ -1,5 +1,6 @@
 """The demo fills the library by the jobs that anybody's SAE is added by, and does so once."""
 
+import gzip
 import json
 from collections import Counter
 
@@ -101,7 +102,7 @@ def test_sweeps_that_were_written_before_are_of_the_bundle_s_own_weights(db: Non
 
 def test_the_finished_study_is_whole() -> None:
     """Three scored every item; its evidence is of the corpus that is there, and of the lm's own tokens."""
-    row = json.loads((BUNDLE / "study.json").read_text(encoding="utf-8"))
+    row = json.loads(gzip.decompress((BUNDLE / "study.json.gz").read_bytes()))
     n_tokens = json.loads((BUNDLE / "lms" / "one-layer" / "config.json").read_text())["vocab_size"]
     kinds = Counter(each["kind"] for each in row["subjects"])
     assert kinds == {"feature": 18, "neuron": 12}

@@ -29,8 +29,8 @@ def shown(subject: Subject) -> list[float]:
     """Without the texts: how many tokens are lit in one, how far their strengths spread, over what range."""
     evidence = Evidence.of(subject.evidence)
     lit = [[value for _, value in example.acts] for interval in evidence.intervals for example in interval]
-    figures = [(len(acts), np.std(acts), np.ptp(acts)) for acts in lit if acts]
-    means: list[float] = np.mean(figures, axis=0).tolist()
+    figures = np.array([(len(acts), float(np.std(acts)), max(acts) - min(acts)) for acts in lit if acts])
+    means: list[float] = figures.mean(axis=0).tolist()
     return means
 
 
