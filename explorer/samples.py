@@ -11,6 +11,8 @@ from django.utils.safestring import SafeString
 from explorer import charts
 from explorer.charts import Figure
 from explorer.models.jobs import JobState
+from explorer.scoring import Asked
+from explorer.studies.rubrics import Criterion, Stage
 from explorer.tokens import Vocabulary, render
 
 
@@ -125,6 +127,20 @@ def jobs() -> list[SimpleNamespace]:
 
 def texts() -> list[tuple[str, SafeString]]:
     return [(title, render(*_tokenised(text, fires), label=title)) for title, text, fires in TEXTS]
+
+
+def criteria() -> list[Asked]:
+    """One of each state."""
+    anchors = ("None is", "A few are, as chance would have it", "More than half are", "All are")
+    asks = "How consistent are the emphasised tokens of this interval with your hypothesis?"
+    states: list[tuple[str, int | None, str, bool]] = [
+        ("open", None, "", False), ("given", 2, "", False), ("fixed", 3, "", True),
+        ("wrong", None, "Activations: no points are given.", False),
+    ]  # fmt: skip
+    return [
+        Asked(Criterion(key, "Activations", asks, anchors, Stage.EXAMPLES), number, value, wrong, fixed)
+        for number, (key, value, wrong, fixed) in enumerate(states, 1)
+    ]
 
 
 def _tokenised(text: bytes, fires: dict[int, float]) -> tuple[Vocabulary, list[int], list[float]]:

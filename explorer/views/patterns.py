@@ -29,6 +29,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
     more = {
         "jobs": samples.jobs(),
         "texts": samples.texts(),
+        "criteria": samples.criteria(),
         "fresh_form": SampleForm(),
         "wrong_form": SampleForm({"name": "", "strength": "9", "kind": "add", "prompt": "x" * 80}),
     }
