@@ -79,6 +79,11 @@ def person(name: str, role: Role = Role.ANNOTATOR) -> Annotator:
     return annotator_of(user)
 
 
+def user_of(annotator: Annotator) -> User:
+    assert annotator.user
+    return annotator.user
+
+
 def given(item: Item, by: Annotator, points: Points, says: str = "it is a word") -> Score:
     """As somebody does who is offered it."""
     slots.say(item, by, says)

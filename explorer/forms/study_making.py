@@ -33,7 +33,7 @@ EVIDENCE = [
 ]
 
 
-class SaeField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes none when it runs
+class SaeField(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's takes no argument when it runs, and stubs want one
     def __init__(self, **options: Any) -> None:
         super().__init__(Sae.objects.none(), to_field_name="slug", **options)
 

@@ -112,8 +112,8 @@ def holdings(found: Study) -> list[Holding]:
     q = Subject.objects.filter(study=found).annotate(
         n_items=Count("items"), n_gold=Count("items", filter=Q(items__known__isnull=False))
     )
-    for kind, *rest in q.values_list("kind", "density", "n_items", "n_gold"):
-        of_kind.setdefault(kind, []).append(tuple(rest))  # type: ignore[arg-type]  # three, as they are asked for
+    for kind, density, n_items, n_gold in q.values_list("kind", "density", "n_items", "n_gold"):
+        of_kind.setdefault(kind, []).append((density, n_items, n_gold))
     return [_holding(kind, of_kind[kind]) for kind in SubjectKind if kind in of_kind]
 
 

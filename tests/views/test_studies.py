@@ -21,7 +21,7 @@ from explorer.models.access import Role
 from explorer.models.studies import StudyState, SubjectKind
 from explorer.queries.sampling import sampled
 from tests.explored import Explored
-from tests.studied import FULL, SOME, Studied, person, studied, study_of
+from tests.studied import FULL, SOME, Studied, person, studied, study_of, user_of
 from tests.studied import given as give
 
 __all__ = ["studied"]
@@ -37,7 +37,7 @@ TELLING = ("feature", "neuron", "control", "direction", "basis", "shuffled", "un
 
 @pytest.fixture
 def annotator(db: None) -> User:
-    return person("ann").user  # type: ignore[return-value]  # it has one
+    return user_of(person("ann"))
 
 
 def shown(client: Client, address: str) -> str:
@@ -599,7 +599,7 @@ def test_it_takes_as_many_queries_for_many(
         client.get(f"/studies/{study.pk}/")
     with django_assert_num_queries(6):  # session, user, item; before, after; scores
         client.get(f"/studies/{study.pk}/items/{item.key}/")
-    client.force_login(ann.user)  # type: ignore[arg-type]  # there is one
+    client.force_login(user_of(ann))
     with django_assert_num_queries(4):  # session, user; open ones, shown ones
         client.get("/studies/")
 
