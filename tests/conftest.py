@@ -94,11 +94,20 @@ def viewer(db: None) -> User:
     return User.objects.create_user("viewer")
 
 
+def _of_role(role: Role) -> User:
+    user = User.objects.create_user(role.label)
+    set_role(user.pk, role, by=user)
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def annotator(db: None) -> User:
+    return _of_role(Role.ANNOTATOR)
+
+
 @pytest.fixture
 def researcher(db: None) -> User:
-    user = User.objects.create_user("researcher")
-    set_role(user.pk, Role.RESEARCHER, by=user)
-    return User.objects.get(pk=user.pk)
+    return _of_role(Role.RESEARCHER)
 
 
 @pytest.fixture

@@ -26,13 +26,6 @@ OF_TEXTS = {key: FULL[key] for key in ("confidence", "activations", "specificity
 
 
 @pytest.fixture
-def annotator(db: None) -> User:
-    user = User.objects.create_user("annotator")
-    set_role(user.pk, Role.ANNOTATOR, by=user)
-    return User.objects.get(pk=user.pk)
-
-
-@pytest.fixture
 def annotating(client: Client, annotator: User) -> Client:
     client.force_login(annotator)
     return client
