@@ -66,13 +66,14 @@ def _made(attempt: Attempt, study: Study, collection: Collection) -> list[Made]:
         )
         for each in attempt.steps(features, total=len(features), unit="features")
     ]
-    paired = pairs(features, {SubjectKind(kind): n for kind, n in study.controls.items()}, random)
+    wanted = {SubjectKind(kind): n for kind, n in study.controls.items()}
+    untrained = wanted.pop(SubjectKind.UNTRAINED, 0)  # these find their pairs by themselves
+    paired = pairs(features, wanted, random)
     other = Sae.objects.filter(pk=attempt.arguments.get("untrained") or 0).first()
-    matching = paired.get(SubjectKind.UNTRAINED, [])
     return [
         *made,
         *read_controls(attempt, study.sae, collection, features, paired, random),
-        *untrained_controls(other, features, matching, random, collection.corpus),
+        *untrained_controls(other, features, untrained, random, collection.corpus),
         *shuffled_controls(features, made, paired.get(SubjectKind.SHUFFLED, []), random),
     ]
 

@@ -93,22 +93,25 @@ def read_controls(
         return found
 
 
-def untrained_controls(other: Sae | None, features: Sequence[Latent], numbers: Sequence[int], random: Random,
-                       corpus: Corpus) -> list[Made]:  # fmt: skip
-    """Latents of an SAE on a re-initialised lm, read over the same text, that fire as often as these, about as often in
-    a context, and over a like range of strengths: by any of them a page would tell what it is."""
-    if not numbers:
+def untrained_controls(
+    other: Sae | None, features: Sequence[Latent], n: int, random: Random, corpus: Corpus
+) -> list[Made]:
+    """Latents of an SAE on a re-initialised lm, read over the same text, for the features that have one most like them:
+    that fires as often, about as often in a context, and over a like range of strengths. By any of these a page would
+    tell what it is, and few of an untrained lm fire twice in a context."""
+    if not n:
         return []
     collection = library.collections_of(other).filter(corpus=corpus).first() if other else None
     if other is None or collection is None:
         raise Refused("The SAE that controls are latents of has been removed, or was not read over this text.")
     firing = list(Activity.objects.filter(collection=collection, n_fired__gt=0).order_by("index"))
-    paired = [features[number] for number in numbers]
-    scale = _scale(paired)
-    wanted = np.array([each.figures for each in paired]) * scale
+    scale = _scale(features)
+    wanted = np.array([each.figures for each in features]) * scale
     others = np.array([figures(each.n_fired, each.n_contexts, each.mean, each.deviation, each.maximum)
                        for each in firing]).reshape(-1, len(scale)) * scale  # fmt: skip
-    chosen = latents(collection, [firing[each].index for each in matched(wanted, others)])
+    like = matched(wanted, others)
+    numbers = np.argsort(np.square(wanted - others[like]).sum(axis=1), kind="stable")[:n].tolist()
+    chosen = latents(collection, [firing[like[number]].index for number in numbers])
     return [
         Made(
             SubjectKind.UNTRAINED,

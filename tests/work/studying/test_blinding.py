@@ -2,6 +2,7 @@
 far their strengths spread, over what range. Of the demo's own lm and SAE, over some of its text."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.work.running import found, work_off
 from tests.work.test_study import prepared
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
-PAIRS, CONTEXTS = 60, 256
+PAIRS, FEATURES, CONTEXTS = 60, 180, 256
 CHANCE = 0.5
 SURE = 2.6  # standard errors of the area under the curve: what chance alone exceeds once in two hundred times
 
@@ -44,19 +45,21 @@ def told_apart(features: Sequence[Subject], controls: Sequence[Subject]) -> floa
     return float(roc_auc_score(kinds, guesses[:, 1]))
 
 
-@pytest.fixture
-def sae(transactional_db: None) -> Sae:
-    places = {"lm": str(BUNDLE / "lms" / "one-layer"), "corpus": str(BUNDLE / "corpus")}
-    name = "one-layer-relu-2048"
-    added = found("explore", {**places, "sae": str(BUNDLE / "saes" / name), "name": name, "fit": "keep",
-                              "contexts": CONTEXTS})  # fmt: skip
+def collected(lm: str, name: str) -> Sae:
+    places = {"lm": str(BUNDLE / "lms" / lm), "corpus": str(BUNDLE / "corpus"), "sae": str(BUNDLE / "saes" / name)}
+    added = found("explore", {**places, "name": name, "fit": "keep", "contexts": CONTEXTS})
     work_off(Job.objects.get(pk=added["collect"]))
     return Sae.objects.get(slug=added["sae"])
 
 
-@pytest.mark.parametrize("kind", [SubjectKind.NEURON, SubjectKind.DIRECTION])
-def test_controls_that_nobody_trained_are_told_no_better_than_by_chance(sae: Sae, kind: SubjectKind) -> None:
-    study = prepared(sae, sample={"how": "uniform", "n": PAIRS}, controls={kind: PAIRS}, intervals=[0, 1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [SubjectKind.NEURON, SubjectKind.DIRECTION, SubjectKind.UNTRAINED])
+def test_controls_are_told_no_better_than_by_chance(transactional_db: None, kind: SubjectKind) -> None:
+    of_study: dict[str, Any] = {}
+    if kind == SubjectKind.UNTRAINED:
+        of_study = {"untrained": collected("one-layer-untrained", "one-layer-untrained-relu-4096")}
+    sae = collected("one-layer", "one-layer-relu-2048")
+    study = prepared(sae, sample={"how": "uniform", "n": FEATURES}, controls={kind: PAIRS}, intervals=[0, 1, 2, 3, 4],
+                     **of_study)  # fmt: skip
     controls = list(study.subjects.filter(kind=kind).select_related("pair").order_by("pk"))
     features = [each.pair for each in controls if each.pair]
     assert len(features) == len(controls) >= 0.8 * PAIRS
