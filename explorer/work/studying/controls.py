@@ -19,7 +19,7 @@ from explorer.work.studying.reading import Latent, collected, figures, latents
 from sae_core import Control, ControlKind, collect_evidence, control_sae, matched
 
 CANDIDATES = 6  # of which one becomes a control
-WEIGHTS = np.array([2, 2, 1, 1])  # of figures
+WEIGHTS = np.array([2, 3, 2, 2])  # of figures
 READ_TOKENS = 1 << 22  # at most, of a text that is longer
 KINDS = {SubjectKind.NEURON: ControlKind.NEURON, SubjectKind.DIRECTION: ControlKind.DIRECTION}
 
